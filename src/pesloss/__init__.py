@@ -1,0 +1,1 @@
+"""Loss functions for machine-learned interatomic potentials, settled by experiment."""

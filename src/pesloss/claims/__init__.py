@@ -1,0 +1,1 @@
+"""Claims: what is measured, and the verdict it leads to."""

@@ -1,0 +1,139 @@
+"""From measurements to verdicts: one row a claim, dataset, model and loss (science.md §5)."""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pesloss.claims import statistics
+from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
+from pesloss.claims.runs import Comparison
+from pesloss.config import Ablation, ClaimSpec
+from pesloss.errors import PeslossError
+from pesloss.inference import decide, seeds_to_decide
+
+COLUMNS = [
+    "claim", "dataset", "model", "loss", "statistic", "estimate", "ci_low", "ci_high", "expected",
+    "margin", "verdict", "n_structures", "n_seeds", "ablation", "subject", "group", "options",
+    "relation", "level", "force_weight", "force_loss", "metric", "variant", "seeds_to_decide",
+    "must_be",
+]  # fmt: skip
+LEFT_OUT_COLUMNS = ["ablation", "claim", "dataset", "model", "statistic", "reason"]
+
+
+def decide_ablation(
+    name: str,
+    ablation: Ablation,
+    labels: Mapping[str, LabelData],
+    compared: Iterable[Comparison],
+    n_resamples: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Decide every claim of an ablation on all its data.
+
+    Parameters
+    ----------
+    name, ablation
+        The ablation.
+    labels
+        Labels by dataset.
+    compared
+        Its runs, in groups that may be compared.
+    n_resamples
+        Bootstrap replicates of an interval.
+
+    Returns
+    -------
+    rows
+        ``COLUMNS``: one row a measurement, with its verdict.
+    left_out
+        ``LEFT_OUT_COLUMNS``: claims that have no meaning on some data, and why.
+    """
+    compared = list(compared)
+    rows: list[dict[str, Any]] = []
+    left_out: list[tuple[str, ...]] = []
+    for claim in ablation.claims:
+        module = statistics.load(claim.statistic, name)
+        subjects: Iterable[Any] = labels.values() if module.SCOPE == "labels" else compared
+        for data in subjects:
+            model = "" if module.SCOPE == "labels" else data.model
+            sampling = Sampling(_generator(name, claim, data.dataset), n_resamples, claim.level)
+            try:
+                rows += _rows(name, claim, module, data, sampling)
+            except NotMeasurable as reason:
+                about = (name, claim.claim, data.dataset, model, claim.statistic, str(reason))
+                left_out.append(about)
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS)
+
+
+def _generator(ablation: str, claim: ClaimSpec, dataset: str) -> np.random.Generator:
+    text = f"{ablation} {claim.statistic} {sorted(claim.options.items())} {dataset}"
+    return np.random.default_rng(zlib.crc32(text.encode()))
+
+
+def _rows(
+    name: str, claim: ClaimSpec, module: Any, data: LabelData | Comparison, sampling: Sampling
+) -> Iterator[dict[str, Any]]:
+    for found in module.measure(data, claim.options, sampling):
+        if claim.losses and found.loss.split("+")[0] not in claim.losses:
+            continue
+        yield {**_described(name, claim, data), **_decided(claim, found)}
+
+
+def _described(name: str, claim: ClaimSpec, data: LabelData | Comparison) -> dict[str, Any]:
+    about: dict[str, Any] = {"model": "", "force_loss": "", "metric": "", "variant": ""}
+    if isinstance(data, Comparison):
+        about = {key: getattr(data, key) for key in about}
+    return {
+        "claim": claim.claim,
+        "dataset": data.dataset,
+        **about,
+        "statistic": claim.statistic,
+        "ablation": name,
+        "subject": "labels" if isinstance(data, LabelData) else "errors",
+        "options": " ".join(f"{key}={value}" for key, value in claim.options.items()),
+        "relation": claim.relation,
+        "expected": claim.expected,
+        "margin": claim.margin,
+        "level": claim.level,
+        "must_be": claim.must_be or "",
+    }
+
+
+def _decided(claim: ClaimSpec, found: Measurement) -> dict[str, Any]:
+    numbers = (found.estimate, found.low, found.high, claim.expected, claim.margin)
+    verdict = decide(*numbers, claim.relation)
+    return {
+        "loss": found.loss,
+        "group": found.group,
+        "force_weight": found.force_weight,
+        "estimate": found.estimate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "verdict": verdict.answer,
+        "n_structures": found.n_structures,
+        "n_seeds": found.n_seeds,
+        "seeds_to_decide": seeds_to_decide(*numbers, claim.relation, n_seeds=found.n_seeds),
+    }
+
+
+def check_controls(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return the controls, or say which came out wrong.
+
+    Raises
+    ------
+    PeslossError
+        Naming every control whose verdict is not the one it must reach.
+    """
+    controls = claims[claims.must_be.fillna("") != ""]
+    wrong = controls[controls.verdict != controls.must_be]
+    if len(wrong):
+        lines = [
+            f"{row.ablation}: {row.claim} {row.statistic} of {row.dataset} {row.loss} is "
+            f"{row.verdict} ({row.estimate:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]); "
+            f"allowed: {row.must_be}"
+            for row in wrong.fillna("").itertuples()
+        ]
+        raise PeslossError("controls came out wrong: " + "; ".join(lines))
+    return controls

@@ -1,0 +1,54 @@
+"""Decide the claims of an ablation from the files of earlier stages."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from pesloss.claims.decide import decide_ablation
+from pesloss.claims.measurement import LabelData, RunResult
+from pesloss.claims.runs import comparisons
+from pesloss.config import Ablation
+from pesloss.files import read_json
+from pesloss.runs import Run
+
+
+def decide_from_files(
+    name: str,
+    ablation: Ablation,
+    label_files: Sequence[Path],
+    run_files: Sequence[Path],
+    n_resamples: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Decide an ablation.
+
+    Parameters
+    ----------
+    name, ablation, n_resamples
+        As in ``decide_ablation``.
+    label_files
+        Files of results/statistics/DATASET, any order.
+    run_files
+        A file in the folder of each run.
+    """
+    folders = sorted({path.parent for path in label_files})
+    labels = {
+        folder.name: LabelData.read(
+            folder.name, folder / "labels.csv", folder / "force_labels.csv", folder / "statistics.json"
+        )
+        for folder in folders
+    }
+    results = sorted((read_run(path.parent) for path in run_files), key=lambda r: r.run)
+    compared = [
+        comparison
+        for dataset, group in groupby(results, lambda r: r.run.dataset)
+        for comparison in comparisons(group, labels[dataset].labels, labels[dataset].statistics)
+    ]
+    return decide_ablation(name, ablation, labels, compared, n_resamples)
+
+
+def read_run(folder: Path) -> RunResult:
+    """Return the finished run in ``folder``."""
+    record = read_json(folder / "record.json", ("run",))
+    return RunResult(Run.from_folder(record["run"]), folder)

@@ -1,0 +1,147 @@
+"""What a statistic is given and what it returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pesloss.errors import PeslossError
+from pesloss.files import read_json, read_table
+from pesloss.inference import two_level_interval
+from pesloss.runs import Run
+from pesloss.dataset_statistics import DatasetStatistics
+
+Array = NDArray[np.float64]
+HELD_OUT = ("validation", "test")
+
+
+class NotMeasurable(PeslossError):
+    """A statistic has no meaning on this dataset; the reason is reported, no row is made up."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its interval, and what it is a number of."""
+
+    estimate: float
+    low: float
+    high: float
+    n_structures: int
+    n_seeds: int
+    loss: str = ""
+    group: str = ""
+    force_weight: float | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How intervals are made: bootstrap over families and seeds together (science.md §5)."""
+
+    rng: np.random.Generator
+    n_resamples: int
+    level: float
+
+    def interval(
+        self,
+        statistic: Callable[[Array], Array],
+        families: NDArray[Any],
+        n_seeds: int = 1,
+        **about: Any,
+    ) -> Measurement:
+        """Measure a statistic of weights (B, n_seeds, K) of the structures under each seed.
+
+        Raises
+        ------
+        NotMeasurable
+            When there are too few families, or resamples without an answer.
+        """
+        try:
+            estimate, low, high = two_level_interval(
+                statistic, families, n_seeds, self.rng, self.n_resamples, self.level
+            )
+        except PeslossError as too_little:
+            raise NotMeasurable(str(too_little)) from None
+        return Measurement(estimate, low, high, len(families), n_seeds, **about)
+
+
+@dataclass(frozen=True)
+class LabelData:
+    """The labels of one dataset."""
+
+    dataset: str
+    labels: pd.DataFrame
+    force_labels: pd.DataFrame
+    statistics: DatasetStatistics
+
+    @classmethod
+    def read(cls, dataset: str, labels: Path, force_labels: Path, statistics: Path) -> "LabelData":
+        """Read the label tables of a dataset; a dataset without forces has an empty force table."""
+        return cls(
+            dataset,
+            read_table(labels, ("structure", "split", "standardized_energy")),
+            read_table(force_labels, ("structure", "species", "mean_square")),
+            DatasetStatistics.read(statistics),
+        )
+
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """Labels of validation and test structures, which the statistics have not seen."""
+        return self.labels[self.labels.split.isin(HELD_OUT)]
+
+    @property
+    def held_out_forces(self) -> pd.DataFrame:
+        """Force moments of held-out structures with their families and sizes.
+
+        Raises
+        ------
+        NotMeasurable
+            When the dataset has no forces.
+        """
+        if self.force_labels.empty:
+            raise NotMeasurable(f"{self.dataset}: no forces")
+        return self.force_labels.merge(
+            self.held_out[["structure", "group", "n_atoms"]], on="structure"
+        )
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run; its tables are read when they are asked for."""
+
+    run: Run
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The run's record."""
+        return read_json(self.folder / "record.json", ("run", "hashes", "final"))
+
+    @cached_property
+    def structures(self) -> pd.DataFrame:
+        """Errors of the held-out structures."""
+        return read_table(self.folder / "structures.csv.gz", ("structure", "energy_error"))
+
+    @cached_property
+    def atoms(self) -> pd.DataFrame:
+        """Force errors of the test structures' atoms."""
+        return read_table(self.folder / "atoms.csv.gz", ("structure", "force_error_square"))
+
+    @cached_property
+    def loss_signal(self) -> pd.DataFrame:
+        """Mean loss terms of the training structures by window of steps."""
+        return read_table(self.folder / "loss_signal.csv.gz", ("step", "structure", "energy_term"))
+
+    @cached_property
+    def gradient_signal(self) -> pd.DataFrame:
+        """Gradient norms of some training structures at some steps."""
+        return read_table(self.folder / "gradient_signal.csv", ("step", "structure"))
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Return the errors of one split's structures, ordered by name."""
+        found = self.structures[self.structures.split == name]
+        return found.sort_values("structure", ignore_index=True)

@@ -1,0 +1,124 @@
+"""Runs that may be compared: the same but for the loss, its force weight and the seed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pesloss.claims.measurement import Array, NotMeasurable, RunResult
+from pesloss.runs import same_except
+from pesloss.dataset_statistics import DatasetStatistics
+
+SAME_FOR_EVERY_LOSS = (
+    "data", "split", "statistics", "model", "training", "initial_weights", "batches"
+)  # fmt: skip
+SAME_FOR_EVERY_SEED = ("data", "split", "statistics", "model", "training")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on one dataset with one model, variant, force loss and metric."""
+
+    dataset: str
+    model: str
+    variant: str
+    force_loss: str
+    metric: str
+    results: tuple[RunResult, ...]
+    labels: pd.DataFrame
+    statistics: DatasetStatistics
+
+    def __post_init__(self) -> None:
+        """Refuse runs whose hashes say that more than the loss differs."""
+        records = [result.record for result in self.results]
+        same_except(records, SAME_FOR_EVERY_SEED)
+        for seed in {record["seed"] for record in records}:
+            same_except([r for r in records if r["seed"] == seed], SAME_FOR_EVERY_LOSS)
+
+    @property
+    def losses(self) -> list[str]:
+        """Energy losses, in alphabetical order."""
+        return sorted({result.run.energy_loss for result in self.results})
+
+    @property
+    def force_weights(self) -> list[float]:
+        """Force weights, in increasing order."""
+        return sorted({result.run.force_weight for result in self.results})
+
+    def of(self, loss: str, force_weight: float) -> list[RunResult]:
+        """Return the runs of one loss at one force weight, one a seed, in the order of seeds.
+
+        Raises
+        ------
+        NotMeasurable
+            When there is none.
+        """
+        found = [
+            result
+            for result in self.results
+            if result.run.energy_loss == loss and result.run.force_weight == force_weight
+        ]
+        if not found:
+            raise NotMeasurable(f"{self.dataset}: no run of loss {loss} at weight {force_weight:g}")
+        return sorted(found, key=lambda result: result.run.seed)
+
+    def best_weight(self, loss: str) -> float:
+        """Return the force weight at which the loss does best on validation structures."""
+        scores = {
+            weight: np.mean([score(result.split("validation")) for result in self.of(loss, weight)])
+            for weight in self.force_weights
+        }
+        return min(scores, key=lambda weight: (scores[weight], weight))
+
+    def tested(self) -> pd.DataFrame:
+        """Return the test structures with their groups, ordered by name."""
+        return self.results[0].split("test")
+
+    def values(
+        self,
+        loss: str,
+        force_weight: float,
+        of: Callable[[pd.DataFrame], pd.Series],
+        split: str = "test",
+    ) -> Array:
+        """Return a quantity of the structures of one split, one row a seed, shape (n_seeds, K)."""
+        tables = [result.split(split) for result in self.of(loss, force_weight)]
+        return np.stack([of(table).to_numpy(float) for table in tables])
+
+
+def score(errors: pd.DataFrame) -> float:
+    """Judge a model by energies and forces alike, leaning to no normalisation of the energy.
+
+    Half the logarithm of the force RMSE plus half the mean, over p = 0, 1, 2, of the logarithm of
+    the root mean square of ``ΔE / N^(p/2)``.
+    """
+    square, n = errors.energy_error**2, errors.n_atoms
+    energy = np.mean([0.5 * np.log(np.mean(square / n**p)) for p in (0, 1, 2)])
+    force = 0.5 * np.log(np.average(errors.force_mse, weights=n))
+    return float(energy + force) / 2
+
+
+def comparisons(
+    results: Iterable[RunResult], labels: pd.DataFrame, statistics: DatasetStatistics
+) -> Iterator[Comparison]:
+    """Group runs on one dataset into those that may be compared."""
+
+    def key(result: RunResult) -> tuple[str, ...]:
+        run = result.run
+        return run.dataset, run.model, run.variant, run.force_loss, run.metric
+
+    for parts, group in groupby(sorted(results, key=key), key):
+        yield Comparison(*parts, tuple(group), labels, statistics)  # type: ignore[arg-type]
+
+
+def cell_mean(values: Array, weights: Array) -> Array:
+    """Return weighted means over cells: values (n_seeds, K), weights (B, n_seeds, K), to (B,)."""
+    return weights.reshape(len(weights), -1) @ values.ravel() / weights.sum(axis=(1, 2))
+
+
+def families(table: pd.DataFrame) -> NDArray[np.str_]:
+    """Return the family of each structure."""
+    return table["group"].to_numpy(dtype=str)

@@ -1,0 +1,38 @@
+"""Does a structure's share of the energy loss depend on its size? (C5)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pesloss.claims.measurement import Measurement, RunResult, Sampling
+from pesloss.claims.runs import Comparison
+from pesloss.claims.statistics._options import choose
+from pesloss.claims.statistics._slopes import slope_interval
+
+SCOPE = "runs"
+
+
+def measure(
+    data: Comparison, options: Mapping[str, Any], sampling: Sampling
+) -> Iterator[Measurement]:
+    """Yield the slope of a structure's mean energy term on log N over the second half of training.
+
+    0 means that every structure has the same share of the loss whatever its size; science.md §3
+    expects 2α − p. Each loss stands at its own best weight.
+    """
+    choose(options, {}, "loss_signal_slope")
+    for loss in data.losses:
+        weight = data.best_weight(loss)
+        runs = data.of(loss, weight)
+        parts = [_last_window(result) for result in runs]
+        shared = sorted(set.intersection(*(set(part.index) for part in parts)))
+        table = data.labels.set_index("structure").loc[shared].reset_index()
+        values = np.stack([part.loc[shared].to_numpy() for part in parts])
+        yield slope_interval(table, values, sampling, loss=loss, force_weight=weight)
+
+
+def _last_window(result: RunResult) -> "pd.Series[float]":
+    table = result.loss_signal
+    return table[table.step == table.step.max()].set_index("structure").energy_term

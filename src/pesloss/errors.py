@@ -1,0 +1,27 @@
+"""The one exception users meet: file, key, wrong value and allowed values in one line."""
+
+from collections.abc import Iterable
+
+
+class PeslossError(ValueError):
+    """A mistake in an input that the user can mend."""
+
+
+def wrong_value(
+    where: str, key: str, value: object, allowed: Iterable[object] | str
+) -> PeslossError:
+    """Build the error for a wrong value.
+
+    Parameters
+    ----------
+    where
+        File or function that holds the value.
+    key
+        Name of the setting, column or argument.
+    value
+        The offending value.
+    allowed
+        The values that would have been accepted, or a phrase that describes them.
+    """
+    choices = allowed if isinstance(allowed, str) else ", ".join(str(item) for item in allowed)
+    return PeslossError(f"{where}: {key} is {value!r}; allowed: {choices}")

@@ -1,0 +1,1 @@
+"""Labels and errors of single structures as tidy tables."""

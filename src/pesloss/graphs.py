@@ -1,0 +1,183 @@
+"""Structures with their neighbour lists as flat arrays, and batches of them as tensors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from matscipy.neighbours import neighbour_list
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.files import written_whole
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """S structures, A atoms and P neighbour pairs, one after the other.
+
+    Energies in eV, forces in eV/Å, lengths in Å. ``local_energy`` is NaN where a potential has
+    none. Pairs are sorted by their central atom; atom indices count from the structure's first.
+    """
+
+    structure: NDArray[np.str_]  # (S,)
+    n_atoms: NDArray[np.int64]  # (S,)
+    n_pairs: NDArray[np.int64]  # (S,)
+    energy: NDArray[np.float64]  # (S,)
+    numbers: NDArray[np.int64]  # (A,)
+    positions: NDArray[np.float64]  # (A, 3)
+    forces: NDArray[np.float64]  # (A, 3)
+    local_energy: NDArray[np.float64]  # (A,)
+    centre: NDArray[np.int64]  # (P,)
+    neighbour: NDArray[np.int64]  # (P,)
+    offset: NDArray[np.float64]  # (P, 3), added to the neighbour's position
+
+    def write(self, path: Path | str) -> None:
+        """Write as an uncompressed NumPy archive, whole or not at all."""
+        with written_whole(path) as scratch, scratch.open("wb") as handle:
+            np.savez(handle, **{f.name: getattr(self, f.name) for f in fields(self)})
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Graphs":
+        """Read a file written by ``write``.
+
+        Raises
+        ------
+        PeslossError
+            When the file is truncated or is no such archive.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls(**{f.name: archive[f.name] for f in fields(cls)})
+        except FileNotFoundError:
+            raise PeslossError(f"{path}: no such file") from None
+        except Exception as error:
+            raise PeslossError(f"{path}: not a graph file ({error}); delete it and run again") from None
+
+    def select(self, names: Sequence[str]) -> "NDArray[np.int64]":
+        """Return the indices of the structures called ``names``.
+
+        Raises
+        ------
+        PeslossError
+            When a name is not in the file.
+        """
+        index = {str(name): i for i, name in enumerate(self.structure)}
+        missing = [name for name in names if name not in index]
+        if missing:
+            raise PeslossError(f"graphs: structure is {missing[0]!r}; allowed: those of the dataset")
+        return np.array([index[name] for name in names], dtype=np.int64)
+
+
+def build_graphs(
+    structures: Sequence[Atoms],
+    cutoff: float,
+    progress: Callable[[Sequence[Atoms]], Iterator[Atoms]] | None = None,
+) -> Graphs:
+    """Compute the neighbour lists of all structures, once for all trainings.
+
+    Parameters
+    ----------
+    structures
+        With ``info["structure"]``, energy and forces.
+    cutoff
+        Å.
+    progress
+        Wraps the loop over the structures.
+    """
+    parts: dict[str, list[Any]] = {f.name: [] for f in fields(Graphs)}
+    for atoms in progress(structures) if progress else structures:
+        centre, neighbour, offset = _pairs(atoms, cutoff)
+        n = len(atoms)
+        local = atoms.arrays.get("local_energy", np.full(n, np.nan))
+        values = (atoms.info["structure"], n, len(centre), atoms.get_potential_energy())
+        arrays = (atoms.numbers, atoms.positions, atoms.get_forces(), local)
+        pairs = (centre, neighbour, offset)
+        for name, value in zip(parts, (*values, *arrays, *pairs), strict=True):
+            parts[name].append(value)
+    return Graphs(
+        structure=np.array(parts["structure"], dtype=np.str_),
+        n_atoms=np.array(parts["n_atoms"], dtype=np.int64),
+        n_pairs=np.array(parts["n_pairs"], dtype=np.int64),
+        energy=np.array(parts["energy"], dtype=float),
+        numbers=np.concatenate(parts["numbers"]).astype(np.int64),
+        **{name: np.concatenate(parts[name]) for name in ("positions", "forces", "local_energy")},
+        centre=np.concatenate(parts["centre"]).astype(np.int64),
+        neighbour=np.concatenate(parts["neighbour"]).astype(np.int64),
+        offset=np.concatenate(parts["offset"]).astype(float),
+    )
+
+
+def _pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    cell, positions = atoms.cell.array, atoms.positions
+    if atoms.cell.rank < 3:
+        if atoms.pbc.any():
+            raise wrong_value(
+                f"structure {atoms.info['structure']}", "cell", cell.tolist(), "three vectors or none"
+            )
+        # The neighbour list needs a box; without periodicity any box around the atoms will do.
+        cell = np.diag(np.ptp(positions, axis=0) + 2 * cutoff)
+        positions = positions - positions.min(axis=0) + cutoff
+    centre, neighbour, shift = neighbour_list(
+        "ijS", cutoff=cutoff, positions=positions, cell=cell, pbc=atoms.pbc, numbers=atoms.numbers.astype(np.int32)
+    )
+    return centre, neighbour, shift @ cell
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of B structures with A atoms and P pairs in all."""
+
+    index: NDArray[np.int64]  # (B,) positions in the graphs
+    n_atoms: Tensor  # (B,)
+    structure: Tensor  # (A,) number of each atom's structure in the batch
+    atom: Tensor  # (A,) positions in the graphs
+    numbers: Tensor  # (A,)
+    positions: Tensor  # (A, 3)
+    centre: Tensor  # (P,)
+    neighbour: Tensor  # (P,)
+    offset: Tensor  # (P, 3)
+
+
+class Batcher:
+    """Makes batches by slicing tensors that are in memory once."""
+
+    def __init__(self, graphs: Graphs, dtype: torch.dtype = torch.float32) -> None:
+        self.n_atoms = torch.as_tensor(graphs.n_atoms)
+        self.n_pairs = torch.as_tensor(graphs.n_pairs)
+        self.first_atom = self.n_atoms.cumsum(0) - self.n_atoms
+        self.first_pair = self.n_pairs.cumsum(0) - self.n_pairs
+        self.numbers = torch.as_tensor(graphs.numbers)
+        self.positions = torch.as_tensor(graphs.positions, dtype=dtype)
+        self.offset = torch.as_tensor(graphs.offset, dtype=dtype)
+        self.centre = torch.as_tensor(graphs.centre)
+        self.neighbour = torch.as_tensor(graphs.neighbour)
+
+    def __call__(self, index: NDArray[np.int64]) -> Batch:
+        """Return the batch of the structures at ``index``."""
+        chosen = torch.as_tensor(index)
+        n_atoms, n_pairs = self.n_atoms[chosen], self.n_pairs[chosen]
+        atom = ranges(self.first_atom[chosen], n_atoms)
+        pair = ranges(self.first_pair[chosen], n_pairs)
+        shift = torch.repeat_interleave(n_atoms.cumsum(0) - n_atoms, n_pairs)
+        return Batch(
+            index=index,
+            n_atoms=n_atoms,
+            structure=torch.repeat_interleave(torch.arange(len(chosen)), n_atoms),
+            atom=atom,
+            numbers=self.numbers[atom],
+            positions=self.positions[atom],
+            centre=self.centre[pair] + shift,
+            neighbour=self.neighbour[pair] + shift,
+            offset=self.offset[pair],
+        )
+
+
+def ranges(start: Tensor, length: Tensor) -> Tensor:
+    """Return ``start_k, start_k + 1, …`` with ``length_k`` entries for each k, concatenated."""
+    before = length.cumsum(0) - length
+    return torch.arange(int(length.sum())) + torch.repeat_interleave(start - before, length)

@@ -1,0 +1,35 @@
+"""Exponents, intervals and verdicts: how a claim is decided (science.md §5)."""
+
+from pesloss.inference.bootstrap import (
+    effective_dof,
+    interval,
+    one_level_interval,
+    resample_weights,
+    two_level_interval,
+    two_level_weights,
+)
+from pesloss.inference.comparisons import adjust
+from pesloss.inference.exponent import exponent_of, fit_exponent, line_exponent, line_exponent_of, slope
+from pesloss.inference.paired import group_means, log_metric_ratio, weighted_mean
+from pesloss.inference.verdict import Verdict, decide, seeds_to_decide
+
+__all__ = [
+    "Verdict",
+    "adjust",
+    "decide",
+    "effective_dof",
+    "exponent_of",
+    "fit_exponent",
+    "group_means",
+    "interval",
+    "line_exponent",
+    "line_exponent_of",
+    "log_metric_ratio",
+    "one_level_interval",
+    "resample_weights",
+    "seeds_to_decide",
+    "slope",
+    "two_level_interval",
+    "two_level_weights",
+    "weighted_mean",
+]

@@ -1,0 +1,43 @@
+"""Losses of the energy and of the forces, one file each, found by file name."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from pesloss.errors import wrong_value
+from pesloss.losses.base import METRICS, EnergyLoss, ForceLoss, PowerLoss
+
+__all__ = ["METRICS", "EnergyLoss", "ForceLoss", "PowerLoss", "energy_loss", "force_loss", "names"]
+
+
+def names(term: Literal["energy", "forces"]) -> list[str]:
+    """Return the names of the losses of one term: the files of its folder."""
+    folder = Path(__file__).parent / term
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def energy_loss(name: str) -> type[EnergyLoss]:
+    """Return the energy loss of that name.
+
+    Raises
+    ------
+    PeslossError
+        When there is no such file; the message lists the names there are.
+    """
+    return _load("energy", name, EnergyLoss)  # type: ignore[return-value]
+
+
+def force_loss(name: str) -> type[ForceLoss]:
+    """Return the force loss of that name; errors as ``energy_loss``."""
+    return _load("forces", name, ForceLoss)  # type: ignore[return-value]
+
+
+def _load(term: Literal["energy", "forces"], name: str, base: type) -> type:
+    if name not in names(term):
+        raise wrong_value(f"pesloss/losses/{term}", "loss", name, names(term))
+    found = getattr(import_module(f"pesloss.losses.{term}.{name}"), "Loss", None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise wrong_value(
+            f"pesloss/losses/{term}/{name}.py", "Loss", found, f"a class derived from {base.__name__}"
+        )
+    return found

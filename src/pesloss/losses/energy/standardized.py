@@ -1,0 +1,14 @@
+"""Squared error over the variance that independent local energies would give the structure."""
+
+from torch import Tensor
+
+from pesloss.losses.base import EnergyLoss
+
+
+class Loss(EnergyLoss):
+    """``s_k² = Σ_z n_kz σ_z²`` (science.md §1). No published code uses it."""
+
+    def scale(self, composition: Tensor) -> Tensor:
+        """Return ``s_k`` in eV, shape (S,)."""
+        variance = composition.new_tensor(self.statistics.local_energy_scale) ** 2
+        return (composition @ variance).sqrt()

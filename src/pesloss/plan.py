@@ -1,0 +1,146 @@
+"""The whole suite as its configuration describes it: datasets, models, ablations and their runs."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pesloss import losses
+from pesloss.claims import statistics
+from pesloss.closure import code_of
+from pesloss.config import Ablation, ModelSpec, SuiteConfig, check_names, load_all, parse
+from pesloss.data.spec import DatasetSpec, load_dataset_spec
+from pesloss.errors import PeslossError
+from pesloss.runs import WILDCARDS, Run, expand, settings_of
+
+FIGURES = Path(__file__).parent / "figures"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything under config/, checked as a whole."""
+
+    config: SuiteConfig
+    datasets: dict[str, DatasetSpec]
+    models: dict[str, ModelSpec]
+    ablations: dict[str, Ablation]
+    run_pattern: str = WILDCARDS
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], folder: Path) -> "Suite":
+        """Read and check the configuration.
+
+        Parameters
+        ----------
+        config
+            The content of config.yaml with presets and command-line settings merged in.
+        folder
+            The folder config/.
+
+        Raises
+        ------
+        PeslossError
+            One line that names the file, the key, the wrong value and the allowed ones.
+        """
+        settings = parse(SuiteConfig, dict(config), str(folder / "config.yaml"))
+        paths = sorted((folder / "datasets").glob("*.yaml"))
+        datasets = {path.stem: load_dataset_spec(path) for path in paths}
+        ablations = load_all(Ablation, folder / "ablations")
+        for key, wanted, known in (
+            ("datasets", settings.datasets, datasets),
+            ("ablations", settings.ablations, ablations),
+        ):
+            check_names(str(folder / "config.yaml"), key, wanted or (), known)
+        suite = cls(settings, datasets, load_all(ModelSpec, folder / "models"), ablations)
+        for name in ablations:
+            suite._check(name, folder / "ablations" / f"{name}.yaml")
+        return suite._restricted()
+
+    def _check(self, name: str, path: Path) -> None:
+        ablation, where = self.ablations[name], str(path)
+        check_names(where, "datasets", ablation.datasets, self.datasets)
+        for claim in ablation.claims:
+            module = statistics.load(claim.statistic, where)
+            if module.SCOPE == "runs" and ablation.runs is None:
+                raise PeslossError(f"{where}: runs is missing; {claim.statistic} needs trained models")
+        if ablation.runs is not None:
+            check_names(where, "runs.models", ablation.runs.models, self.models)
+            check_names(where, "runs.energy_losses", ablation.runs.energy_losses, losses.names("energy"))
+            check_names(where, "runs.force_losses", ablation.runs.force_losses, losses.names("forces"))
+            drawn = [d for d in ablation.datasets if not self.datasets[d].has_geometry()]
+            if drawn:
+                raise PeslossError(f"{where}: datasets is {drawn[0]!r}; runs need structures with forces")
+            for run in expand(ablation, self.config, ablation.datasets):
+                settings_of(run, self.models[run.model], self.config.training)
+
+    def _restricted(self) -> "Suite":
+        datasets = self.config.datasets or tuple(self.datasets)
+        chosen = self.config.ablations or tuple(self.ablations)
+        kept = {name: self.ablations[name] for name in chosen}
+        return Suite(
+            self.config,
+            {name: self.datasets[name] for name in datasets},
+            self.models,
+            {n: a for n, a in kept.items() if set(a.datasets) & set(datasets)},
+        )
+
+    def datasets_of(self, ablation: str) -> list[str]:
+        """Return the datasets an ablation uses, of those that are in the suite."""
+        return [name for name in self.ablations[ablation].datasets if name in self.datasets]
+
+    def runs_of(self, ablation: str) -> list[Run]:
+        """Return the runs of an ablation."""
+        spec = self.ablations[ablation]
+        return sorted(set(expand(spec, self.config, tuple(self.datasets))))
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The runs of all ablations, each once."""
+        return sorted({run for name in self.ablations for run in self.runs_of(name)})
+
+    @property
+    def datasets_in_use(self) -> list[str]:
+        """Datasets that some ablation uses."""
+        return sorted({name for ablation in self.ablations for name in self.datasets_of(ablation)})
+
+    def kind(self, dataset: str) -> str:
+        """Return the module of a dataset's kind."""
+        return f"pesloss.data.kinds.{self.datasets[dataset].kind}"
+
+    def with_geometry(self, geometry: bool) -> list[str]:
+        """Return the datasets that have geometry, or those that have none."""
+        return [name for name, spec in self.datasets.items() if spec.has_geometry() == geometry]
+
+    @staticmethod
+    def loss_file(term: str, name: str) -> str:
+        """Return the file of a loss, for Snakemake to watch."""
+        return str(Path(code_of("pesloss.losses")[0]).parent / "losses" / term / f"{name}.py")
+
+    def cutoff(self, wildcards: Any) -> float:
+        """Return the cutoff of the model of the run that ``wildcards`` describe, Å."""
+        run = Run.from_wildcards(dict(wildcards.items()))
+        return settings_of(run, self.models[run.model], self.config.training)[0].cutoff
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures: the files of ``pesloss/figures``."""
+        return sorted(path.stem for path in FIGURES.glob("*.py") if path.stem[0] != "_")
+
+    def sources(self, figure: str) -> tuple[str, ...]:
+        """Return the tables a figure is drawn from: the ``SOURCES`` of its file."""
+        for name, value in _constants(FIGURES / f"{figure}.py"):
+            if name == "SOURCES":
+                return tuple(value)
+        raise PeslossError(f"pesloss/figures/{figure}.py: SOURCES is missing")
+
+
+def _constants(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the literals assigned at the top of a file, without importing it."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                yield node.targets[0].id, ast.literal_eval(node.value)
+            except ValueError:
+                continue

@@ -1,0 +1,83 @@
+"""Inputs are checked once, at the border, and refused in one line."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike, NDArray
+
+from pesloss.errors import PeslossError, wrong_value
+
+
+def checked_composition(composition: ArrayLike, n_species: int | None = None) -> NDArray[np.number]:
+    """Return the (S, Z) counts in their own numeric type, without a copy.
+
+    Raises
+    ------
+    PeslossError
+        When it is no table of finite, non-negative numbers, is empty, holds a structure without
+        atoms or has another number of species than ``n_species``.
+    """
+    counts = np.asarray(composition)
+    if counts.ndim != 2 or 0 in counts.shape or counts.dtype.kind not in "biuf":
+        found = f"shape {counts.shape} of {counts.dtype}"
+        raise wrong_value("composition", "counts", found, "a non-empty (S, Z) table of numbers")
+    if n_species is not None and counts.shape[1] != n_species:
+        raise wrong_value("composition", "number of species", counts.shape[1], (n_species,))
+    low, high = counts.min(), counts.max()
+    if not (low >= 0 and np.isfinite(high)):
+        row = int(np.flatnonzero(~((counts >= 0) & np.isfinite(counts)).all(1))[0])
+        allowed = "finite counts that are not negative"
+        raise wrong_value("composition", f"structure {row}", counts[row].tolist(), allowed)
+    empty = np.flatnonzero(~counts.any(axis=1))
+    if empty.size:
+        raise wrong_value("composition", f"structure {empty[0]}", "no atoms", "at least one atom")
+    return counts
+
+
+def checked_energy(energy: ArrayLike, n_structures: int) -> NDArray[np.float64]:
+    """Return (S,) finite float64 energies.
+
+    Raises
+    ------
+    PeslossError
+        When the shape differs from the composition's or an energy is not finite.
+    """
+    values = np.asarray(energy)
+    if values.shape != (n_structures,) or values.dtype.kind not in "biuf":
+        found = f"shape {values.shape} of {values.dtype}"
+        raise wrong_value("energy", "values", found, f"{n_structures} numbers, one per structure")
+    values = values.astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise wrong_value("energy", f"structure {wrong[0]}", float(values[wrong[0]]), "finite")
+    return values
+
+
+def species_names(species: Sequence[str | int] | None, n_species: int) -> list[str]:
+    """Names for messages: symbols, symbols of atomic numbers, or "species 0", "species 1", ….
+
+    Raises
+    ------
+    PeslossError
+        When there are not as many species as columns, or a name occurs twice.
+    """
+    if species is None:
+        return [f"species {index}" for index in range(n_species)]
+    names = [name if isinstance(name, str) else symbol(int(name)) for name in species]
+    if len(names) != n_species or len(set(names)) != n_species:
+        raise wrong_value("species", "names", names, f"{n_species} different names")
+    return names
+
+
+def symbol(number: int) -> str:
+    """Chemical symbol of an atomic number.
+
+    Raises
+    ------
+    PeslossError
+        When no element has this number.
+    """
+    if not 0 < number < len(chemical_symbols):
+        raise PeslossError(f"species: atomic number is {number}; allowed: 1 to 118")
+    return str(chemical_symbols[number])

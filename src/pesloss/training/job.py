@@ -1,0 +1,205 @@
+"""One run from files to files."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from pesloss import losses, provenance
+from pesloss.config import ModelSpec, TrainingSpec
+from pesloss.errors import PeslossError
+from pesloss.files import read_table, write_json, write_table, written_whole
+from pesloss.graphs import Batcher, Graphs
+from pesloss.models import build_model
+from pesloss.runs import Run, settings_of
+from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.training.loop import (
+    Checkpoint,
+    Progress,
+    Training,
+    deterministic,
+    digest,
+    predict,
+    weights_digest,
+)
+from pesloss.training.objective import Objective, targets
+
+Watch = Callable[[range], Iterator[int]]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a finished run."""
+
+    record: Path
+    weights: Path
+    history: Path
+    loss_signal: Path
+    gradient_signal: Path
+    predictions: Path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is trained on: paths of the earlier stages' results."""
+
+    graphs: Path
+    splits: Path
+    statistics: Path
+
+
+def train_run(
+    run: Run,
+    inputs: Inputs,
+    model_spec: ModelSpec,
+    training_spec: TrainingSpec,
+    files: RunFiles,
+    checkpoint: Path,
+    checkpoint_seconds: float = 20.0,
+    watch: Watch | None = None,
+) -> None:
+    """Train, predict the held-out structures and write every file of the run.
+
+    A run that was cut off goes on from ``checkpoint`` and ends with the same bits; the checkpoint
+    is removed when the run is whole.
+
+    Raises
+    ------
+    PeslossError
+        For wrong settings, damaged inputs and losses that are not finite.
+    """
+    started = time.perf_counter()
+    deterministic()
+    model_spec, training_spec = settings_of(run, model_spec, training_spec)
+    statistics = DatasetStatistics.read(inputs.statistics)
+    graphs = Graphs.read(inputs.graphs)
+    split = splits_of(graphs, inputs.splits)
+    training = prepare(run, graphs, split, statistics, model_spec, training_spec)
+    hashes = hashes_of(training, split, statistics, model_spec, training_spec)
+    key = digest(str(run.folder), *hashes.values())
+    kept = Checkpoint(checkpoint, key, checkpoint_seconds)
+    progress = training.run(kept, watch)
+    write_results(files, training, progress, split, statistics)
+    record = {
+        "run": str(run.folder),
+        **run.columns,
+        "model_settings": model_spec.model_dump(),
+        "training_settings": training_spec.model_dump(),
+        "hashes": {**hashes, "final_weights": weights_digest(training.model)},
+        "n_train": len(training.train),
+        "n_parameters": sum(p.numel() for p in training.model.parameters()),
+        "final": progress.history[-1],
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "seconds": round(time.perf_counter() - started, 2),
+        "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
+        "repeat_with": f"snakemake --cores 1 --force {files.record}",
+    }
+    write_json(files.record, record)
+    checkpoint.unlink(missing_ok=True)
+
+
+def splits_of(graphs: Graphs, path: Path) -> dict[str, NDArray[np.int64]]:
+    """Return the indices of each split's structures.
+
+    Raises
+    ------
+    PeslossError
+        When a split is empty.
+    """
+    table = read_table(path, ("structure", "split"))
+    names = ("train", "validation", "test")
+    split = {n: graphs.select(list(table.structure[table.split == n].astype(str))) for n in names}
+    empty = [name for name, index in split.items() if len(index) == 0]
+    if empty:
+        raise PeslossError(f"{path}: split {empty[0]!r} is empty; a training needs all of {names}")
+    return split
+
+
+def prepare(
+    run: Run,
+    graphs: Graphs,
+    split: dict[str, NDArray[np.int64]],
+    statistics: DatasetStatistics,
+    model_spec: ModelSpec,
+    training_spec: TrainingSpec,
+) -> Training:
+    """Build model, objective and batches of a run."""
+    batcher = Batcher(graphs)
+    train_atoms = batcher(split["train"]).atom
+    objective = Objective(
+        targets(graphs, statistics),
+        losses.energy_loss(run.energy_loss)(statistics),
+        losses.force_loss(run.force_loss)(statistics),
+        split["train"],
+        train_atoms,
+        run.metric,
+        run.force_weight,
+        training_spec.huber_delta,
+    )
+    model = build_model(model_spec, statistics, run.seed)
+    return Training(
+        model, objective, graphs, batcher, split["train"], split["validation"], training_spec, run.seed
+    )
+
+
+def hashes_of(
+    training: Training,
+    split: dict[str, NDArray[np.int64]],
+    statistics: DatasetStatistics,
+    model_spec: ModelSpec,
+    training_spec: TrainingSpec,
+) -> dict[str, str]:
+    """Return what has to agree between two runs before they may be compared."""
+    graphs = training.graphs
+    return {
+        "data": digest(graphs.structure, graphs.energy, graphs.positions, graphs.forces, graphs.numbers),
+        "split": digest(*split.values()),
+        "statistics": digest(repr(statistics)),
+        "model": digest(repr(model_spec)),
+        "training": digest(repr(training_spec)),
+        "initial_weights": weights_digest(training.model),
+        "batches": digest(training.order()),
+    }
+
+
+def write_results(
+    files: RunFiles,
+    training: Training,
+    progress: Progress,
+    split: dict[str, NDArray[np.int64]],
+    statistics: DatasetStatistics,
+) -> None:
+    """Write weights, curves, signals and the predictions of held-out structures."""
+    with written_whole(files.weights) as scratch:
+        torch.save(training.model.state_dict(), scratch)
+    write_table(files.history, pd.DataFrame(progress.history))
+    write_table(files.loss_signal, pd.concat(progress.loss_signal, ignore_index=True))
+    write_table(files.gradient_signal, pd.concat(progress.gradient_signal, ignore_index=True))
+    held_out = np.concatenate([split["validation"], split["test"]])
+    with written_whole(files.predictions) as scratch, scratch.open("wb") as handle:
+        np.savez(handle, **predictions(training, held_out, statistics))
+
+
+def predictions(
+    training: Training, chosen: NDArray[np.int64], statistics: DatasetStatistics
+) -> dict[str, NDArray[Any]]:
+    """Predict ``chosen``: energies (K,) eV, forces (A, 3) eV/Å and local energies (A,) eV."""
+    parts: dict[str, list[NDArray[np.float64]]] = {"energy": [], "forces": [], "local_energy": []}
+    labels, mean = training.objective.labels, np.asarray(statistics.mean)
+    for batch, prediction in predict(training.model, training.batcher, chosen):
+        baseline = labels.composition[batch.index].double().numpy() @ mean
+        local_baseline = mean[labels.species[batch.atom].numpy()]
+        parts["energy"].append(prediction.deviation.double().numpy() + baseline)
+        parts["forces"].append(prediction.forces.double().numpy())
+        parts["local_energy"].append(prediction.local_energy.double().numpy() + local_baseline)
+    return {
+        "structure": training.graphs.structure[chosen],
+        **{name: np.concatenate(values) for name, values in parts.items()},
+    }

@@ -1,0 +1,255 @@
+"""The training loop: same steps for every loss, resumable at any step bit for bit."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pesloss.config import TrainingSpec
+from pesloss.errors import PeslossError
+from pesloss.files import written_whole
+from pesloss.graphs import Batch, Batcher, Graphs
+from pesloss.models import Potential, Prediction
+from pesloss.training.objective import Objective
+from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
+
+
+def deterministic() -> None:
+    """Put torch into the state every job trains in: one thread, deterministic algorithms."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+
+def batch_order(train: NDArray[np.int64], size: int, n_steps: int, seed: int) -> NDArray[np.int64]:
+    """Return the structures of every step, shape (n_steps, min(size, len(train))).
+
+    Each epoch is a permutation of the training structures that depends on the seed and the number
+    of the epoch alone; an incomplete last batch of an epoch is left out.
+    """
+    size = min(size, len(train))
+    per_epoch = len(train) // size
+    epochs = [
+        np.random.default_rng([seed, epoch]).permutation(train)[: per_epoch * size]
+        for epoch in range(math.ceil(n_steps / per_epoch))
+    ]
+    return np.concatenate(epochs).reshape(-1, size)[:n_steps]
+
+
+def learning_rate(step: int, spec: TrainingSpec) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine down to zero."""
+    warmup = spec.warmup_fraction * spec.n_steps
+    if step < warmup:
+        return spec.learning_rate * (step + 1) / (warmup + 1)
+    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (spec.n_steps - warmup)))
+
+
+def digest(*arrays: NDArray[Any] | Tensor | str) -> str:
+    """Return the SHA-256 of arrays' bytes, shapes and types."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        values = array.detach().numpy() if isinstance(array, Tensor) else np.asarray(array)
+        sha.update(f"{values.dtype}{values.shape}".encode())
+        sha.update(np.ascontiguousarray(values).tobytes())
+    return sha.hexdigest()
+
+
+def weights_digest(model: Potential) -> str:
+    """Return the SHA-256 of all weights and buffers with their names."""
+    return digest(*(part for name, value in model.state_dict().items() for part in (name, value)))
+
+
+@dataclass
+class Progress:
+    """Everything a checkpoint holds beside weights and optimiser."""
+
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    loss_signal: list[pd.DataFrame] = field(default_factory=list)
+    gradient_signal: list[pd.DataFrame] = field(default_factory=list)
+    window: NDArray[np.float64] | None = None
+    recent: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where an unfinished training is kept, and the key of the training it belongs to."""
+
+    path: Path
+    key: str
+    every_seconds: float = 20.0
+
+    def save(self, model: Potential, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Write weights, optimiser and progress, whole or not at all."""
+        state = {
+            "key": self.key,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "progress": _plain(progress),
+        }
+        with written_whole(self.path) as scratch:
+            torch.save(state, scratch)
+
+    def load(self, model: Potential, optimizer: torch.optim.Optimizer) -> Progress:
+        """Restore a training with this key; start anew where there is none or another's."""
+        try:
+            state = torch.load(self.path, weights_only=True)
+        except (FileNotFoundError, RuntimeError, EOFError, OSError):
+            return Progress()
+        if state["key"] != self.key:
+            return Progress()
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return _progress(state["progress"])
+
+
+def _plain(progress: Progress) -> dict[str, Any]:
+    window = None if progress.window is None else torch.from_numpy(progress.window.copy())
+    tables = (progress.loss_signal, progress.gradient_signal)
+    loss_signal, gradient = ([t.to_dict("list") for t in part] for part in tables)
+    return {**vars(progress), "window": window, "loss_signal": loss_signal, "gradient_signal": gradient}
+
+
+def _progress(plain: dict[str, Any]) -> Progress:
+    window = None if plain["window"] is None else plain["window"].numpy()
+    tables = {k: [pd.DataFrame(t) for t in plain[k]] for k in ("loss_signal", "gradient_signal")}
+    return Progress(**{**plain, **tables, "window": window})
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training and all it needs."""
+
+    model: Potential
+    objective: Objective
+    graphs: Graphs
+    batcher: Batcher
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    spec: TrainingSpec
+    seed: int
+
+    def order(self) -> NDArray[np.int64]:
+        """Return the structures of every step."""
+        return batch_order(self.train, self.spec.batch_size, self.spec.n_steps, self.seed)
+
+    def run(
+        self,
+        checkpoint: Checkpoint | None = None,
+        watch: Callable[[range], Iterator[int]] | None = None,
+    ) -> Progress:
+        """Train to the last step, from the checkpoint where there is one.
+
+        Raises
+        ------
+        PeslossError
+            When the loss is not finite, naming the step and the structures.
+        """
+        optimizer = torch.optim.Adam(self.model.parameters())
+        progress = checkpoint.load(self.model, optimizer) if checkpoint else Progress()
+        signal = LossSignal(len(self.graphs.n_atoms))
+        if progress.window is not None:
+            signal.total[:] = progress.window
+        order, saved = self.order(), time.monotonic()
+        steps = range(progress.step, self.spec.n_steps)
+        for step in watch(steps) if watch else steps:
+            self._observe(step, progress, signal)
+            self._step(step, self.batcher(order[step]), optimizer, progress, signal)
+            progress.step = step + 1
+            if checkpoint and time.monotonic() - saved >= checkpoint.every_seconds:
+                progress.window = signal.total
+                checkpoint.save(self.model, optimizer, progress)
+                saved = time.monotonic()
+        self._observe(self.spec.n_steps, progress, signal)
+        return progress
+
+    def _step(
+        self,
+        step: int,
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        signal: LossSignal,
+    ) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.spec)
+        prediction = self.model(batch)
+        energy = self.objective.energy_terms(batch, prediction)
+        force = self.objective.force_terms(batch, prediction)
+        loss = energy.mean() + self.objective.force_weight * force.mean()
+        if not bool(loss.isfinite()):
+            raise PeslossError(self._not_finite(step, batch, prediction))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        signal.add(batch.index, energy, self.model.total(batch, force.sum(dim=1)))
+        progress.recent.append((energy.mean().item(), force.mean().item()))
+
+    def _not_finite(self, step: int, batch: Batch, prediction: Prediction) -> str:
+        bad_atom = ~(prediction.forces.isfinite().all(dim=1))
+        bad = ~self.objective.energy_terms(batch, prediction).isfinite()
+        bad[batch.structure[bad_atom]] = True
+        chosen = np.flatnonzero(bad.numpy()) if bool(bad.any()) else np.arange(len(batch.index))
+        names = ", ".join(str(self.graphs.structure[batch.index[i]]) for i in chosen)
+        return f"training: loss is not finite at step {step} on structure {names}; nothing was written"
+
+    def _observe(self, step: int, progress: Progress, signal: LossSignal) -> None:
+        spec = self.spec
+        marks = {round(share * spec.n_steps) for share in spec.signal_at}
+        if step in marks:
+            if step > 0:
+                progress.loss_signal.append(signal.table(step, self.graphs))
+            sample = signal_sample(self.graphs, self.train, spec.n_signal_structures)
+            progress.gradient_signal.append(
+                gradient_signal(self.model, self.objective, self.batcher, self.graphs, sample, step)
+            )
+        every = max(1, spec.n_steps // spec.n_validations)
+        if step == spec.n_steps or step % every == 0:
+            progress.history.append(self._validate(step, progress))
+            progress.recent = []
+
+    def _validate(self, step: int, progress: Progress) -> dict[str, float]:
+        chosen = signal_sample(self.graphs, self.validation, self.spec.n_validation_structures)
+        energy_error, force_error = errors(self.model, self.objective, self.batcher, chosen)
+        n = self.graphs.n_atoms[chosen]
+        recent = np.mean(progress.recent, axis=0) if progress.recent else (math.nan, math.nan)
+        return {
+            "step": step,
+            "learning_rate": learning_rate(min(step, self.spec.n_steps - 1), self.spec),
+            "energy_loss": float(recent[0]),
+            "force_loss": float(recent[1]),
+            "energy_rmse_ev": float(np.sqrt(np.mean(energy_error**2))),
+            "energy_rmse_ev_per_atom": float(np.sqrt(np.mean((energy_error / n) ** 2))),
+            "force_rmse_ev_per_angstrom": float(np.sqrt(np.mean(force_error**2))),
+        }
+
+
+def predict(
+    model: Potential, batcher: Batcher, chosen: NDArray[np.int64], atoms_per_batch: int = 1500
+) -> Iterator[tuple[Batch, Prediction]]:
+    """Predict ``chosen`` structures in batches of about ``atoms_per_batch`` atoms, in order."""
+    sizes = batcher.n_atoms.numpy()[chosen]
+    part = np.cumsum(sizes) // atoms_per_batch
+    for index in np.split(chosen, np.flatnonzero(np.diff(part)) + 1):
+        batch = batcher(index)
+        prediction = model(batch, differentiable=False)
+        yield batch, Prediction(*(value.detach() for value in prediction))
+
+
+def errors(
+    model: Potential, objective: Objective, batcher: Batcher, chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return errors of energies (K,) in eV and of forces (A, 3) in eV/Å on ``chosen``."""
+    energy, force = [], []
+    for batch, prediction in predict(model, batcher, chosen):
+        energy.append(prediction.deviation - objective.labels.deviation[batch.index])
+        force.append(prediction.forces - objective.labels.forces[batch.atom])
+    return torch.cat(energy).double().numpy(), torch.cat(force).double().numpy()

@@ -1,0 +1,101 @@
+"""What is minimised: an energy term and a force term on one footing for every loss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pesloss import losses
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.graphs import Batch, Graphs
+from pesloss.models import Prediction
+from pesloss.dataset_statistics import DatasetStatistics
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels of S structures with A atoms and what a loss needs to know of them."""
+
+    deviation: Tensor  # (S,) eV: energy less Σ μ_z
+    forces: Tensor  # (A, 3) eV/Å
+    composition: Tensor  # (S, Z)
+    species: Tensor  # (A,) index into the statistics' species
+
+
+def targets(graphs: Graphs, statistics: DatasetStatistics) -> Targets:
+    """Take the labels out of ``graphs``; ``Σ μ_z`` is subtracted in float64.
+
+    Raises
+    ------
+    PeslossError
+        When a structure holds a species the training split does not.
+    """
+    symbols = [chemical_symbols[z] for z in graphs.numbers]
+    order = {symbol: i for i, symbol in enumerate(statistics.species)}
+    unknown = sorted(set(symbols) - set(order))
+    if unknown:
+        raise wrong_value(statistics.dataset, "species", unknown[0], statistics.species)
+    species = np.array([order[symbol] for symbol in symbols], dtype=np.int64)
+    owner = np.repeat(np.arange(len(graphs.n_atoms)), graphs.n_atoms)
+    composition = np.zeros((len(graphs.n_atoms), len(order)))
+    np.add.at(composition, (owner, species), 1)
+    deviation = statistics.deviation(graphs.energy, composition)
+    return Targets(
+        deviation=torch.as_tensor(deviation, dtype=torch.float32),
+        forces=torch.as_tensor(graphs.forces, dtype=torch.float32),
+        composition=torch.as_tensor(composition, dtype=torch.float32),
+        species=torch.as_tensor(species),
+    )
+
+
+class Objective:
+    """``mean_k metric(ΔE_k / (r_E s_k)) + w · mean_ic metric(ΔF_ic / (r_F η_i))``.
+
+    ``s_k`` and ``η_i`` come from the losses. The constants ``r_E`` and ``r_F`` are the root mean
+    squares of ``(E_k − Σ μ_z) / s_k`` and ``F_ic / η_i`` over the training structures: a model
+    that predicts ``Σ μ_z`` and no forces has both terms 1 under MSE, whatever the loss. A constant
+    changes no structure's weight against another's; it only gives the force weight ``w`` and
+    Huber's unitless δ the same meaning for every loss.
+    """
+
+    def __init__(
+        self,
+        labels: Targets,
+        energy_loss: losses.EnergyLoss,
+        force_loss: losses.ForceLoss,
+        train: NDArray[np.int64],
+        train_atoms: Tensor,
+        metric: str = "mse",
+        force_weight: float = 1.0,
+        delta: float = 1.0,
+    ) -> None:
+        self.labels = labels
+        self.metric = losses.METRICS[metric]
+        self.delta = delta
+        self.force_weight = force_weight
+        self.energy_scale = _unit_mean_square(
+            labels.deviation, energy_loss.scale(labels.composition), torch.as_tensor(train), "energy"
+        )
+        self.force_scale = _unit_mean_square(
+            labels.forces, force_loss.scale(labels.species)[:, None], train_atoms, "forces"
+        )
+
+    def energy_terms(self, batch: Batch, prediction: Prediction) -> Tensor:
+        """Return the energy term of each structure of the batch, shape (B,)."""
+        error = prediction.deviation - self.labels.deviation[batch.index]
+        return self.metric(error / self.energy_scale[batch.index], self.delta)
+
+    def force_terms(self, batch: Batch, prediction: Prediction) -> Tensor:
+        """Return the force term of each component of the batch, shape (A, 3)."""
+        error = prediction.forces - self.labels.forces[batch.atom]
+        return self.metric(error / self.force_scale[batch.atom], self.delta)
+
+
+def _unit_mean_square(labels: Tensor, scale: Tensor, train: Tensor, term: str) -> Tensor:
+    if not bool((scale > 0).all() & scale.isfinite().all()):
+        raise PeslossError(f"{term} loss: scale is not a positive number for every structure")
+    root = (labels[train] / scale[train]).square().mean().sqrt()
+    return scale * (root if root > 0 else 1.0)

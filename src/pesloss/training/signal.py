@@ -1,0 +1,83 @@
+"""The learning signal: what each structure contributes to the loss and to its gradient."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pesloss.graphs import Batcher, Graphs
+from pesloss.models import Potential
+from pesloss.training.objective import Objective
+
+
+class LossSignal:
+    """Adds up every structure's terms over a window of training steps."""
+
+    def __init__(self, n_structures: int) -> None:
+        self.total = np.zeros((n_structures, 3))
+
+    def add(self, index: NDArray[np.int64], energy_terms: Tensor, force_sums: Tensor) -> None:
+        """Add one batch: energy terms (B,) and force terms summed by structure (B,)."""
+        self.total[index, 0] += 1
+        self.total[index, 1] += energy_terms.detach().numpy()
+        self.total[index, 2] += force_sums.detach().numpy()
+
+    def table(self, step: int, graphs: Graphs) -> pd.DataFrame:
+        """Return mean terms by structure since the last call, and start the next window."""
+        seen = np.flatnonzero(self.total[:, 0])
+        count, energy, force = self.total[seen].T
+        self.total[:] = 0
+        return pd.DataFrame(
+            {
+                "step": step,
+                "structure": graphs.structure[seen],
+                "n_visits": count.astype(int),
+                "energy_term": energy / count,
+                "force_term": force / count,
+            }
+        )
+
+
+def signal_sample(graphs: Graphs, train: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return up to ``count`` training structures, evenly spaced in the order of size."""
+    order = train[np.argsort(graphs.n_atoms[train], kind="stable")]
+    return order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))]
+
+
+def gradient_signal(
+    model: Potential,
+    objective: Objective,
+    batcher: Batcher,
+    graphs: Graphs,
+    sample: Sequence[int] | NDArray[np.int64],
+    step: int,
+) -> pd.DataFrame:
+    """Measure each structure's gradient by the parameters, one structure at a time.
+
+    Returns
+    -------
+    DataFrame
+        ``energy_gradient`` = ‖∂(energy term)/∂θ‖, ``energy_jacobian`` = ‖∂Ê/∂θ‖ in eV (science.md
+        §3, the exponent β) and ``force_gradient`` = ‖∂(sum of force terms)/∂θ‖.
+    """
+    rows = []
+    for index in sample:
+        batch = batcher(np.array([index]))
+        prediction = model(batch)
+        energy = objective.energy_terms(batch, prediction).sum()
+        slope = torch.autograd.grad(energy, prediction.deviation, retain_graph=True)[0].abs().item()
+        jacobian = _norm(prediction.deviation.sum(), model, keep=True)
+        force = _norm(objective.force_terms(batch, prediction).sum(), model, keep=False)
+        rows.append((step, str(graphs.structure[index]), slope * jacobian, jacobian, force))
+    names = ["step", "structure", "energy_gradient", "energy_jacobian", "force_gradient"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _norm(value: Tensor, model: Potential, keep: bool) -> float:
+    gradients = torch.autograd.grad(
+        value, list(model.parameters()), retain_graph=keep, allow_unused=True
+    )
+    return float(sum(g.double().square().sum() for g in gradients if g is not None) ** 0.5)

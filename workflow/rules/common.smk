@@ -1,0 +1,79 @@
+"""Reads and checks the configuration; every function the rules need."""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from pesloss.closure import code_of
+from pesloss.errors import PeslossError
+from pesloss.plan import Suite
+
+try:
+    suite = Suite.read(config, Path("config"))
+except PeslossError as error:
+    raise WorkflowError(str(error))
+
+FIGURES = suite.figures
+ALL_RUNS = [f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs]
+ABLATION_RULES = sorted(
+    str(path) for path in Path(workflow.current_basedir, "ablations").glob("*.smk")
+)
+
+
+wildcard_constraints:
+    dataset="|".join(suite.datasets) or "none",
+    ablation="|".join(suite.ablations) or "none",
+    figure="|".join(FIGURES) or "none",
+    model="|".join(suite.models) or "none",
+    variant="[^/]+",
+    energy_loss="[^/-]+",
+    force_loss="[^/-]+",
+    metric="[^/-]+",
+    force_weight="[0-9.e+-]+",
+    seed="[0-9]+",
+    part="[0-9]+",
+    cutoff="[0-9.]+",
+
+
+def run_file(name):
+    """Path of a file of a run, with the parts of the run as wildcards."""
+    return f"<results>/runs/{suite.run_pattern}/{name}"
+
+
+def structures_of(wildcards):
+    """The structures of a dataset, where it has geometry."""
+    geometric = suite.datasets[wildcards.dataset].has_geometry()
+    return ["<results>/data/{dataset}/structures.extxyz"] if geometric else []
+
+
+def graphs_of(wildcards):
+    """The neighbour lists of a run's dataset at the cutoff of its model."""
+    return f"<results>/data/{wildcards.dataset}/graphs-{suite.cutoff(wildcards):g}.npz"
+
+
+def labels_of_ablation(wildcards):
+    """The label tables of an ablation's datasets."""
+    return [
+        f"<results>/statistics/{dataset}/{name}"
+        for dataset in suite.datasets_of(wildcards.ablation)
+        for name in ("labels.csv", "force_labels.csv", "statistics.json")
+    ]
+
+
+def runs_of_ablation(wildcards):
+    """The evaluated runs of an ablation."""
+    return [
+        f"<results>/runs/{run.folder}/structures.csv.gz"
+        for run in suite.runs_of(wildcards.ablation)
+    ]
+
+
+def statistics_of_ablation(wildcards):
+    """The code of the statistics that an ablation's claims use."""
+    claims = suite.ablations[wildcards.ablation].claims
+    return code_of(*(f"pesloss.claims.statistics.{claim.statistic}" for claim in claims))
+
+
+def tables_of_figure(wildcards):
+    """The tables a figure is drawn from."""
+    return [f"<results>/tables/{name}" for name in suite.sources(wildcards.figure)]

@@ -1,0 +1,86 @@
+rule generate_part:
+    """Generate one part of a dataset: its share of the families of structures."""
+    input:
+        spec="config/datasets/{dataset}.yaml",
+        code=lambda w: code_of("pesloss.data.generate", suite.kind(w.dataset)),
+    output:
+        structures="<results>/data/{dataset}/parts/{part}.extxyz",
+        failures="<results>/data/{dataset}/parts/{part}.failures.csv",
+    log:
+        "<results>/logs/generate_part/{dataset}-{part}.log",
+    params:
+        preset=suite.config.preset,
+        n_parts=suite.config.n_parts,
+    script:
+        "../scripts/generate_part.py"
+
+
+rule collect_dataset:
+    """Join the parts of a dataset with geometry."""
+    input:
+        spec="config/datasets/{dataset}.yaml",
+        structures=collect(
+            "<results>/data/{{dataset}}/parts/{part}.extxyz", part=range(suite.config.n_parts)
+        ),
+        failures=collect(
+            "<results>/data/{{dataset}}/parts/{part}.failures.csv", part=range(suite.config.n_parts)
+        ),
+        code=code_of("pesloss.data.generate"),
+    output:
+        structures="<results>/data/{dataset}/structures.extxyz",
+        table="<results>/data/{dataset}/structures.csv",
+        failures="<results>/data/{dataset}/failures.csv",
+    wildcard_constraints:
+        dataset="|".join(suite.with_geometry(True)) or "none",
+    log:
+        "<results>/logs/collect_dataset/{dataset}.log",
+    params:
+        preset=suite.config.preset,
+    script:
+        "../scripts/collect_dataset.py"
+
+
+rule draw_dataset:
+    """Draw a dataset that has compositions and energies but no geometry."""
+    input:
+        spec="config/datasets/{dataset}.yaml",
+        code=lambda w: code_of("pesloss.data.generate", suite.kind(w.dataset)),
+    output:
+        table="<results>/data/{dataset}/structures.csv",
+    wildcard_constraints:
+        dataset="|".join(suite.with_geometry(False)) or "none",
+    log:
+        "<results>/logs/draw_dataset/{dataset}.log",
+    params:
+        preset=suite.config.preset,
+    script:
+        "../scripts/draw_dataset.py"
+
+
+rule split_dataset:
+    """Deal the families of a dataset to training, validation and test, balanced in size."""
+    input:
+        table="<results>/data/{dataset}/structures.csv",
+        code=code_of("pesloss.data.splits", "pesloss.data.generate"),
+    output:
+        splits="<results>/data/{dataset}/splits.csv",
+    log:
+        "<results>/logs/split_dataset/{dataset}.log",
+    params:
+        fractions=suite.config.splits,
+        seed=lambda w: suite.datasets[w.dataset].seed,
+    script:
+        "../scripts/split_dataset.py"
+
+
+rule build_graphs:
+    """Compute the neighbour lists of a dataset, once for all trainings."""
+    input:
+        structures="<results>/data/{dataset}/structures.extxyz",
+        code=code_of("pesloss.graphs", "pesloss.data.store"),
+    output:
+        graphs="<results>/data/{dataset}/graphs-{cutoff}.npz",
+    log:
+        "<results>/logs/build_graphs/{dataset}-{cutoff}.log",
+    script:
+        "../scripts/build_graphs.py"

@@ -1,0 +1,57 @@
+rule evaluate_run:
+    """Compare the predictions of a run with the labels, structure by structure."""
+    input:
+        predictions=run_file("predictions.npz"),
+        graphs=graphs_of,
+        labels="<results>/statistics/{dataset}/labels.csv",
+        code=code_of("pesloss.evaluation.errors"),
+    output:
+        structures=run_file("structures.csv.gz"),
+        atoms=run_file("atoms.csv.gz"),
+    log:
+        f"<results>/logs/evaluate_run/{suite.run_pattern}.log",
+    script:
+        "../scripts/evaluate_run.py"
+
+
+rule tabulate_labels:
+    """Join the standardised labels of all datasets."""
+    input:
+        labels=collect("<results>/statistics/{dataset}/labels.csv", dataset=suite.datasets_in_use),
+        histograms=collect(
+            "<results>/statistics/{dataset}/force_histogram.csv", dataset=suite.datasets_in_use
+        ),
+        statistics=collect(
+            "<results>/statistics/{dataset}/statistics.json", dataset=suite.datasets_in_use
+        ),
+        code=code_of("pesloss.evaluation.tables"),
+    output:
+        labels="<results>/tables/labels.csv.gz",
+        histograms="<results>/tables/force_histogram.csv",
+        statistics="<results>/tables/statistics.csv",
+    log:
+        "<results>/logs/tabulate_labels.log",
+    params:
+        datasets=suite.datasets_in_use,
+    script:
+        "../scripts/tabulate_labels.py"
+
+
+rule tabulate_runs:
+    """Summarise all runs: errors of structures, of groups and of species, and signals."""
+    input:
+        structures=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs],
+        labels=collect("<results>/statistics/{dataset}/labels.csv", dataset=suite.datasets_in_use),
+        code=code_of("pesloss.evaluation.tables"),
+    output:
+        runs="<results>/tables/runs.csv",
+        groups="<results>/tables/group_errors.csv",
+        species="<results>/tables/species_errors.csv",
+        signal="<results>/tables/signal.csv",
+        errors="<results>/tables/errors.csv.gz",
+    log:
+        "<results>/logs/tabulate_runs.log",
+    params:
+        runs=[str(run.folder) for run in suite.runs],
+    script:
+        "../scripts/tabulate_runs.py"

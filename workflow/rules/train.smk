@@ -1,0 +1,25 @@
+rule train:
+    """Train one model under one loss; a training that was cut off goes on where it stopped."""
+    input:
+        graphs=graphs_of,
+        splits="<results>/data/{dataset}/splits.csv",
+        statistics="<results>/statistics/{dataset}/statistics.json",
+        model="config/models/{model}.yaml",
+        losses=[
+            suite.loss_file("energy", "{energy_loss}"),
+            suite.loss_file("forces", "{force_loss}"),
+        ],
+        code=code_of("pesloss.training.job"),
+    output:
+        record=run_file("record.json"),
+        weights=run_file("weights.pt"),
+        history=run_file("history.csv"),
+        loss_signal=run_file("loss_signal.csv.gz"),
+        gradient_signal=run_file("gradient_signal.csv"),
+        predictions=run_file("predictions.npz"),
+    log:
+        f"<results>/logs/train/{suite.run_pattern}.log",
+    params:
+        training=suite.config.training.model_dump(),
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,10 @@
+"""Compute the neighbour lists of a dataset."""
+
+from pesloss.data.store import read_structures
+from pesloss.graphs import build_graphs
+from pesloss.workflow import job
+
+with job(snakemake) as running:
+    structures = read_structures(snakemake.input.structures)
+    graphs = build_graphs(structures, float(snakemake.wildcards.cutoff), running.watch)
+    graphs.write(snakemake.output.graphs)

@@ -1,0 +1,17 @@
+"""Join the parts of a dataset with geometry."""
+
+from pesloss.data.generate import collect
+from pesloss.data.spec import load_dataset_spec
+from pesloss.data.store import read_structures, structure_table, write_structures
+from pesloss.files import read_table, write_table
+from pesloss.workflow import job
+
+with job(snakemake) as running:
+    spec = load_dataset_spec(snakemake.input.spec)
+    parts = [read_structures(path, may_be_empty=True) for path in snakemake.input.structures]
+    failures = [read_table(path, ("structure", "reason")) for path in snakemake.input.failures]
+    structures, failed = collect(spec, snakemake.params.preset, parts, failures)
+    running.log.write(f"{len(structures)} structures, {len(failed)} failed\n")
+    write_structures(snakemake.output.structures, structures, spec.recipe)
+    write_table(snakemake.output.table, structure_table(structures))
+    write_table(snakemake.output.failures, failed)

@@ -1,0 +1,19 @@
+"""Measure the statistics of an ablation's claims and decide them."""
+
+from pathlib import Path
+
+from pesloss.claims.job import decide_from_files
+from pesloss.config import Ablation, load
+from pesloss.files import write_table
+from pesloss.workflow import job
+
+with job(snakemake):
+    claims, left_out = decide_from_files(
+        snakemake.wildcards.ablation,
+        load(Ablation, snakemake.input.spec),
+        [Path(path) for path in snakemake.input.labels],
+        [Path(path) for path in snakemake.input.runs],
+        snakemake.params.n_resamples,
+    )
+    write_table(snakemake.output.claims, claims)
+    write_table(snakemake.output.left_out, left_out)

@@ -1,0 +1,15 @@
+"""Compare the predictions of a run with the labels."""
+
+from pathlib import Path
+
+from pesloss.evaluation.errors import evaluate_run
+from pesloss.workflow import job
+
+with job(snakemake):
+    evaluate_run(
+        Path(snakemake.input.predictions),
+        Path(snakemake.input.graphs),
+        Path(snakemake.input.labels),
+        Path(snakemake.output.structures),
+        Path(snakemake.output.atoms),
+    )

@@ -1,0 +1,13 @@
+"""Fit the moments of local energies and forces on the training split."""
+
+from pesloss.data.store import read_structures
+from pesloss.files import read_table
+from pesloss.statistics.fit import fit_statistics
+from pesloss.workflow import job
+
+with job(snakemake):
+    table = read_table(snakemake.input.table, ("structure", "group", "n_atoms", "energy"))
+    splits = read_table(snakemake.input.splits, ("structure", "split"))
+    structures = [a for path in snakemake.input.structures for a in read_structures(path)]
+    fitted = fit_statistics(snakemake.wildcards.dataset, table, splits, structures)
+    fitted.write(snakemake.output.statistics)

@@ -1,0 +1,19 @@
+"""Generate one part of a dataset."""
+
+from pesloss.data.generate import failure_table, generate_part
+from pesloss.data.spec import load_dataset_spec
+from pesloss.data.store import write_structures
+from pesloss.files import write_table
+from pesloss.workflow import job
+
+with job(snakemake) as running:
+    spec = load_dataset_spec(snakemake.input.spec)
+    structures, failures = generate_part(
+        spec,
+        snakemake.params.preset,
+        int(snakemake.wildcards.part),
+        snakemake.params.n_parts,
+        running.progress,
+    )
+    write_structures(snakemake.output.structures, structures, spec.recipe)
+    write_table(snakemake.output.failures, failure_table(failures))

@@ -1,0 +1,16 @@
+"""Put energies and forces into standardised units."""
+
+from pesloss.data.store import read_structures
+from pesloss.evaluation.labels import force_histogram, force_label_table, label_table
+from pesloss.files import read_table, write_table
+from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.workflow import job
+
+with job(snakemake):
+    statistics = DatasetStatistics.read(snakemake.input.statistics)
+    table = read_table(snakemake.input.table, ("structure", "energy"))
+    splits = read_table(snakemake.input.splits, ("structure", "split"))
+    structures = [a for path in snakemake.input.structures for a in read_structures(path)]
+    write_table(snakemake.output.labels, label_table(table, splits, statistics))
+    write_table(snakemake.output.force_labels, force_label_table(structures, statistics))
+    write_table(snakemake.output.force_histogram, force_histogram(structures, statistics))

@@ -1,0 +1,19 @@
+"""Train one model under one loss."""
+
+from pathlib import Path
+
+from pesloss.config import ModelSpec, TrainingSpec, load
+from pesloss.runs import Run
+from pesloss.training.job import Inputs, RunFiles, train_run
+from pesloss.workflow import job
+
+with job(snakemake) as running:
+    train_run(
+        Run.from_wildcards(dict(snakemake.wildcards.items())),
+        Inputs(*map(Path, (snakemake.input.graphs, snakemake.input.splits, snakemake.input.statistics))),
+        load(ModelSpec, snakemake.input.model),
+        TrainingSpec(**snakemake.params.training),
+        RunFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
+        Path(snakemake.output.record).with_name("unfinished.pt"),
+        watch=running.watch,
+    )
