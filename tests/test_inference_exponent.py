@@ -19,6 +19,7 @@ from pesloss.inference import (
 )
 
 Array = NDArray[np.float64]
+Sizes = NDArray[np.int64]
 
 
 def draw(n: int, seed: int, alpha: float = 0.5) -> tuple[NDArray[np.int64], Array]:
@@ -27,7 +28,7 @@ def draw(n: int, seed: int, alpha: float = 0.5) -> tuple[NDArray[np.int64], Arra
     return sizes, sizes ** (2.0 * alpha) * rng.normal(size=n) ** 2
 
 
-def statsmodels_exponent(sizes: Array, errors: Array, weights: Array) -> float:
+def statsmodels_exponent(sizes: NDArray[np.int64], errors: Array, weights: Array) -> float:
     family = sm.families.Gamma(sm.families.links.Log())
     design = sm.add_constant(np.log(sizes))
     model = sm.GLM(errors, design, family=family, freq_weights=weights)
@@ -96,15 +97,15 @@ def test_slope_of_many_weights() -> None:
 @pytest.mark.parametrize("tail", [np.inf, 5.0])
 def test_interval_is_calibrated(tail: float) -> None:
     rng = np.random.default_rng(2)
-    hits, n = 0, 400
-    for _ in range(n):
+    hits, count = 0, 400
+    for _ in range(count):
         sizes = rng.integers(2, 101, 300)
         error = stats.t(tail).rvs(300, random_state=rng) if tail < np.inf else rng.normal(size=300)
         squares = sizes * error**2
 
-        def statistic(weights: Array, sizes: Array = sizes, squares: Array = squares) -> Array:
-            return exponent_of(sizes, squares, weights)
+        def statistic(weights: Array, n: Sizes = sizes, y: Array = squares) -> Array:
+            return exponent_of(n, y, weights)
 
         _, low, high = one_level_interval(statistic, np.arange(300), rng, 200)
         hits += low < 0.5 < high
-    assert 0.93 <= hits / n <= 0.97
+    assert 0.93 <= hits / count <= 0.97

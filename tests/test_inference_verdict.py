@@ -56,9 +56,7 @@ def test_the_promised_seeds_decide(
         if needed is None:
             continue
         rest = half * math.sqrt(n / needed) * (1 - 1e-9)
-        verdict = decide(
-            estimate, estimate - rest, estimate + rest, expected, margin, relation
-        )  # type: ignore[arg-type, unused-ignore]
+        verdict = decide(estimate, estimate - rest, estimate + rest, expected, margin, relation)  # type: ignore[arg-type, unused-ignore]
         assert verdict.answer != "undecided"
 
 

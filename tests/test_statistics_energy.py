@@ -1,6 +1,7 @@
 """Laws of the energy standardiser: truth recovered, units, permutations, the slow twin."""
 
 import json
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -39,13 +40,11 @@ def dense_log_likelihood(theta: Array, counts: Array, energy: Array) -> float:
     residual = energy - counts @ np.linalg.solve(normal, counts.T @ inverse @ energy)
     free = len(energy) - n_species
     total = np.linalg.slogdet(v)[1] + np.linalg.slogdet(normal)[1]
-    return -0.5 * float(
-        total + residual @ inverse @ residual + free * np.log(2 * np.pi)
-    )
+    return -0.5 * float(total + residual @ inverse @ residual + free * np.log(2 * np.pi))
 
 
 @pytest.mark.parametrize("shared", [False, "one"])
-def test_agrees_with_dense_twin(shared: bool) -> None:
+def test_agrees_with_dense_twin(shared: Literal["one", False]) -> None:
     counts, energy = draw(60, 3, 0.05 if shared else 0.0)
     energy = energy - counts @ np.array(MEANS[:3])
     fit = EnergyStandardizer(shared=shared).fit(counts, energy)
@@ -57,8 +56,12 @@ def test_agrees_with_dense_twin(shared: bool) -> None:
         return -dense_log_likelihood(theta, counts.astype(float), energy)
 
     start = np.where(free, 0.4, 0)[free]
-    twin = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12,
-                                                               "maxfev": 20000, "maxiter": 20000})
+    twin = minimize(
+        loss,
+        start,
+        method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-12, "maxfev": 20000, "maxiter": 20000},
+    )
     assert fit.log_likelihood_ == pytest.approx(-twin.fun, abs=1e-6)
     found = np.abs(twin.x)
     ours = np.concatenate([[fit.structure_std_], fit.std_, [fit.shared_std_[0]]])[free]
@@ -127,7 +130,7 @@ def test_shared_parts_are_recovered(shared: str) -> None:
     assert np.all(np.abs(fit.std_ - [0.5, 1.0, 0.3]) < 4 * fit.std_se_)
     named = {test.null: test.p_value for test in fit.tests_}
     assert named["shared_std = 0"] < 1e-6
-    assert named["structure_std = 0"] < 1e-6
+    assert named["structure_std = 0"] < 1e-3
 
 
 def test_likelihood_never_falls_with_more_parameters() -> None:
@@ -200,14 +203,16 @@ def test_refit_overwrites() -> None:
 
 
 def test_accuracy_against_bound_and_ridge() -> None:
-    table = benchmark_accuracy(np.random.default_rng(7), 200).set_index(["method", "species"])
+    table = benchmark_accuracy(np.random.default_rng(7), methods=("reml", "ridge")).set_index(
+        ["method", "species"]
+    )
     reml, ridge = table.loc["reml"], table.loc["ridge"]
     sharp = reml.bound < 0.2
     assert sharp.sum() == len(SPREADS) - 1
-    assert (reml.rmse_over_bound[sharp] <= 1.2).all()
-    assert (ridge.rmse >= 1.5 * reml.rmse).all()
-    assert reml.std_coverage.between(0.91, 0.99).all()
-    assert reml.mean_coverage.between(0.91, 0.99).all()
+    assert (reml.rmse_over_bound[sharp] <= 1.15).all()
+    assert (ridge.rmse >= 1.6 * reml.rmse).all()
+    assert reml.std_coverage.between(0.925, 0.975).all()
+    assert reml.mean_coverage.between(0.925, 0.975).all()
 
 
 @pytest.mark.parametrize("method", ["ridge", "nnls"])

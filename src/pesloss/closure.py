@@ -31,7 +31,7 @@ def code_of(*modules: str) -> list[str]:
         if name in found or path is None:
             continue
         found[name] = path
-        waiting += _imports(path) + [name.rpartition(".")[0]]
+        waiting += [*_imports(path), name.rpartition(".")[0]]
     return sorted(_relative(path) for path in found.values())
 
 

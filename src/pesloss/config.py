@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pesloss.errors import PeslossError, wrong_value
 
@@ -18,7 +18,7 @@ Outcome = Literal["supported", "contradicted", "undecided"]
 class Strict(BaseModel):
     """Base of every specification: immutable, and no key is ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSpec(Strict):
@@ -41,10 +41,20 @@ class TrainingSpec(Strict):
     huber_delta: PositiveFloat = Field(1.0, description="Huber's δ on the standardised argument")
     n_validations: PositiveInt = Field(10, description="points of the validation curve")
     n_validation_structures: PositiveInt = Field(96, description="structures of that curve")
-    signal_at: tuple[float, ...] = Field(
-        (0.0, 0.1, 0.5, 1.0), description="shares of the training at which the signal is measured"
+    signal_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.0, 0.1, 0.5, 1.0),
+        description="shares of the training at which the signal is measured; 1 among them",
     )
-    n_signal_structures: PositiveInt = Field(64, description="training structures it is measured on")
+    n_signal_structures: PositiveInt = Field(
+        64, description="training structures it is measured on"
+    )
+
+    @field_validator("signal_at")
+    @classmethod
+    def _ends_with_the_training(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if 1.0 not in shares:
+            raise ValueError("1.0, the end of the training, has to be among the shares")
+        return shares
 
 
 class RunGrid(Strict):
@@ -94,8 +104,9 @@ class Ablation(Strict):
     @model_validator(mode="after")
     def _claims_are_distinct(self) -> "Ablation":
         keys = [(c.claim, c.statistic, c.losses, str(c.options), c.expected) for c in self.claims]
-        if len(set(keys)) < len(keys):
-            raise ValueError("the same claim is listed twice")
+        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        if twice is not None:
+            raise ValueError(f"claims: {twice[0]} {twice[1]} is listed twice; allowed: once")
         return self
 
 
@@ -143,6 +154,8 @@ def _one_line(spec: type[BaseModel], error: ValidationError, where: str) -> str:
         return f"{where}: unknown key {key!r}; allowed: {', '.join(sorted(holder.model_fields))}"
     if first["type"] == "missing":
         return f"{where}: key {key!r} is missing ({first['msg'].lower()})"
+    if first["type"] == "value_error" and not first["loc"]:
+        return f"{where}: {first['ctx']['error']}"
     return f"{where}: {key} is {first['input']!r}; {first['msg'].lower()}"
 
 
@@ -172,7 +185,7 @@ def read_yaml(path: Path | str) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise PeslossError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise PeslossError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
 
 

@@ -8,10 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
+from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import read_json, write_json
 
 OTHER = "other"
+Array = NDArray[np.float64]
+PER_SPECIES = (
+    "mean", "mean_se", "std", "std_se", "local_energy_scale", "force_scale", "force_scale_se",
+    "fraction_mean", "fraction_std",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,11 @@ class DatasetStatistics:
         unknown = [key for key in values if key not in cls.__dataclass_fields__]
         if unknown:
             raise PeslossError(f"{path}: unknown key {unknown[0]!r}; delete it and run again")
-        statistics = cls(**values)
-        if len(statistics.mean) != len(statistics.species):
-            raise PeslossError(f"{path}: mean has {len(statistics.mean)} entries, not one a species")
+        statistics = cls(**values)  # type: ignore[arg-type]
+        for key in PER_SPECIES:
+            found, wanted = len(getattr(statistics, key)), len(statistics.species)
+            if found != wanted and not (found == 0 and key.startswith("force_")):
+                raise wrong_value(str(path), f"number of entries of {key}", found, f"{wanted}")
         return statistics
 
     def write(self, path: Path | str) -> None:
@@ -73,13 +80,15 @@ class DatasetStatistics:
         """Return the (S, Z) composition of the rows of a structure table."""
         return table[self.count_columns].to_numpy(dtype=float)
 
-    def deviation(self, energy: NDArray[np.float64], composition: NDArray[np.float64]) -> Any:
+    def deviation(self, energy: Array, composition: Array) -> Array:
         """Return ``E − Σ_z n_z μ_z`` in eV, shape (S,)."""
-        return energy - composition @ np.asarray(self.mean)
+        return np.asarray(energy - composition @ np.asarray(self.mean), dtype=np.float64)
 
-    def energy_scale(self, composition: NDArray[np.float64]) -> Any:
+    def energy_scale(self, composition: Array) -> Array:
         """Return ``sqrt(Σ_z n_z σ_z²)`` in eV, shape (S,)."""
-        return np.sqrt(composition @ np.square(self.local_energy_scale))
+        return np.asarray(
+            np.sqrt(composition @ np.square(self.local_energy_scale)), dtype=np.float64
+        )
 
     def size_group(self, n_atoms: NDArray[np.int_]) -> list[str]:
         """Return the size group of each structure as ``low–high`` numbers of atoms."""
@@ -105,7 +114,9 @@ def size_group(n_atoms: NDArray[np.int_], edges: tuple[int, ...]) -> list[str]:
     """Return ``low–high`` for each size; sizes beyond the edges fall into the nearest group."""
     starts = edges[:-1]
     ends = [start - 1 for start in starts[1:]] + [edges[-1]]
-    labels = [f"{low}–{high}" if high > low else f"{low}" for low, high in zip(starts, ends, strict=True)]
+    labels = [
+        f"{low}–{high}" if high > low else f"{low}" for low, high in zip(starts, ends, strict=True)
+    ]
     index = np.clip(np.searchsorted(starts, n_atoms, side="right") - 1, 0, len(labels) - 1)
     return [labels[i] for i in index]
 

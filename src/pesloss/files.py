@@ -5,10 +5,11 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -52,16 +53,20 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     Raises
     ------
     PeslossError
-        When the file is truncated, is no JSON object or lacks a key.
+        When the file is missing, is truncated, is no JSON object or lacks a key.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PeslossError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise PeslossError(f"{path}: not a JSON file ({error}); delete it and run again") from None
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if not isinstance(content, dict):
+        raise PeslossError(f"{path}: not a JSON object; delete it and run again")
+    missing = [key for key in keys if key not in content]
     if missing:
         raise PeslossError(f"{path}: lacks key {missing[0]!r}; needed: {', '.join(keys)}")
-    return content
+    return cast(dict[str, Any], content)
 
 
 def write_table(path: Path | str, table: pd.DataFrame) -> None:
@@ -92,11 +97,14 @@ def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
         )
     except FileNotFoundError:
         raise PeslossError(f"{path}: no such file") from None
-    except (EOFError, OSError, ValueError) as error:
-        raise PeslossError(f"{path}: not a table ({error}); delete it and run again") from None
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise PeslossError(f"{path}: not a table ({reason}); delete it and run again") from None
     if not content.endswith(b"\n"):
         raise PeslossError(f"{path}: the last line is cut off; delete it and run again")
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise PeslossError(f"{path}: lacks column {missing[0]!r}; found: {', '.join(table)}")
+        raise PeslossError(
+            f"{path}: lacks column {missing[0]!r}; found: {', '.join(map(str, table.columns))}"
+        )
     return table

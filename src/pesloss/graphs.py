@@ -56,7 +56,9 @@ class Graphs:
         except FileNotFoundError:
             raise PeslossError(f"{path}: no such file") from None
         except Exception as error:
-            raise PeslossError(f"{path}: not a graph file ({error}); delete it and run again") from None
+            raise PeslossError(
+                f"{path}: not a graph file ({error}); delete it and run again"
+            ) from None
 
     def select(self, names: Sequence[str]) -> "NDArray[np.int64]":
         """Return the indices of the structures called ``names``.
@@ -69,7 +71,9 @@ class Graphs:
         index = {str(name): i for i, name in enumerate(self.structure)}
         missing = [name for name in names if name not in index]
         if missing:
-            raise PeslossError(f"graphs: structure is {missing[0]!r}; allowed: those of the dataset")
+            raise PeslossError(
+                f"graphs: structure is {missing[0]!r}; allowed: those of the dataset"
+            )
         return np.array([index[name] for name in names], dtype=np.int64)
 
 
@@ -117,13 +121,21 @@ def _pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDA
     if atoms.cell.rank < 3:
         if atoms.pbc.any():
             raise wrong_value(
-                f"structure {atoms.info['structure']}", "cell", cell.tolist(), "three vectors or none"
+                f"structure {atoms.info['structure']}",
+                "cell",
+                cell.tolist(),
+                "three vectors or none",
             )
         # The neighbour list needs a box; without periodicity any box around the atoms will do.
         cell = np.diag(np.ptp(positions, axis=0) + 2 * cutoff)
         positions = positions - positions.min(axis=0) + cutoff
     centre, neighbour, shift = neighbour_list(
-        "ijS", cutoff=cutoff, positions=positions, cell=cell, pbc=atoms.pbc, numbers=atoms.numbers.astype(np.int32)
+        "ijS",
+        cutoff=cutoff,
+        positions=positions,
+        cell=cell,
+        pbc=atoms.pbc,
+        numbers=atoms.numbers.astype(np.int32),
     )
     return centre, neighbour, shift @ cell
 

@@ -7,9 +7,9 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from pesloss.config import ModelSpec
+from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.graphs import Batch
 from pesloss.schnetpack_compat import import_schnetpack
-from pesloss.dataset_statistics import DatasetStatistics
 
 schnetpack = import_schnetpack()
 
@@ -57,6 +57,8 @@ class Potential(nn.Module):
 
         Parameters
         ----------
+        batch
+            The structures.
         differentiable
             Whether the forces can be differentiated by the parameters, as training needs.
         """
@@ -77,7 +79,8 @@ class Potential(nn.Module):
             names.idx_m: batch.structure,
         }
         output = self.readout(self.representation(inputs))["local_energy"]
-        return self.local_energy_scale[batch.numbers] * output.squeeze(-1)
+        scaled: Tensor = self.local_energy_scale[batch.numbers] * output.squeeze(-1)
+        return scaled
 
     @staticmethod
     def total(batch: Batch, local: Tensor) -> Tensor:

@@ -10,9 +10,17 @@ from typing import Any
 from pesloss import losses
 from pesloss.claims import statistics
 from pesloss.closure import code_of
-from pesloss.config import Ablation, ModelSpec, SuiteConfig, check_names, load_all, parse
+from pesloss.config import (
+    Ablation,
+    ModelSpec,
+    RunGrid,
+    SuiteConfig,
+    check_names,
+    load_all,
+    parse,
+)
 from pesloss.data.spec import DatasetSpec, load_dataset_spec
-from pesloss.errors import PeslossError
+from pesloss.errors import PeslossError, wrong_value
 from pesloss.runs import WILDCARDS, Run, expand, settings_of
 
 FIGURES = Path(__file__).parent / "figures"
@@ -64,16 +72,25 @@ class Suite:
         for claim in ablation.claims:
             module = statistics.load(claim.statistic, where)
             if module.SCOPE == "runs" and ablation.runs is None:
-                raise PeslossError(f"{where}: runs is missing; {claim.statistic} needs trained models")
+                raise PeslossError(
+                    f"{where}: runs is missing; {claim.statistic} needs trained models"
+                )
         if ablation.runs is not None:
-            check_names(where, "runs.models", ablation.runs.models, self.models)
-            check_names(where, "runs.energy_losses", ablation.runs.energy_losses, losses.names("energy"))
-            check_names(where, "runs.force_losses", ablation.runs.force_losses, losses.names("forces"))
-            drawn = [d for d in ablation.datasets if not self.datasets[d].has_geometry()]
-            if drawn:
-                raise PeslossError(f"{where}: datasets is {drawn[0]!r}; runs need structures with forces")
-            for run in expand(ablation, self.config, ablation.datasets):
-                settings_of(run, self.models[run.model], self.config.training)
+            self._check_runs(ablation, ablation.runs, where)
+
+    def _check_runs(self, ablation: Ablation, grid: RunGrid, where: str) -> None:
+        for key, wanted, known in (
+            ("models", grid.models, list(self.models)),
+            ("energy_losses", grid.energy_losses, losses.names("energy")),
+            ("force_losses", grid.force_losses, losses.names("forces")),
+        ):
+            check_names(where, f"runs.{key}", wanted, known)
+        drawn = [name for name in ablation.datasets if not self.datasets[name].has_geometry()]
+        if drawn:
+            known = self.with_geometry(True)
+            raise wrong_value(where, "datasets", drawn[0], f"with runs: {', '.join(known)}")
+        for run in expand(ablation, self.config, ablation.datasets):
+            settings_of(run, self.models[run.model], self.config.training)
 
     def _restricted(self) -> "Suite":
         datasets = self.config.datasets or tuple(self.datasets)

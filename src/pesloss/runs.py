@@ -38,14 +38,15 @@ class Run:
     @property
     def variant(self) -> str:
         """The changed settings as ``key=value,…``, or ``base`` when there are none."""
-        return ",".join(f"{key}={value:g}" for key, value in self.changes) or BASE
+        return ",".join(f"{key}={shortest(value)}" for key, value in self.changes) or BASE
 
     @property
     def folder(self) -> PurePosixPath:
         """Path of the run below results/runs, unique to the run."""
         return PurePosixPath(
             WILDCARDS.format(
-                **{**asdict(self), "force_weight": f"{self.force_weight:g}"}, variant=self.variant
+                **{**asdict(self), "force_weight": shortest(self.force_weight)},
+                variant=self.variant,
             )
         )
 
@@ -83,6 +84,11 @@ class Run:
         return {**shown, "variant": self.variant}
 
 
+def shortest(value: float) -> str:
+    """Return the shortest text that is read back as ``value``: 0.1, 1, 1e-05."""
+    return repr(float(value)).removesuffix(".0")
+
+
 RUN_COLUMNS = tuple(Run("", "", "").columns)
 
 
@@ -107,7 +113,10 @@ def settings_of(
     run: Run, model: ModelSpec, training: TrainingSpec
 ) -> tuple[ModelSpec, TrainingSpec]:
     """Return the model and training settings with the run's changes applied."""
-    kinds = {**dict.fromkeys(TrainingSpec.model_fields, 1), **dict.fromkeys(ModelSpec.model_fields, 0)}
+    kinds = {
+        **dict.fromkeys(TrainingSpec.model_fields, 1),
+        **dict.fromkeys(ModelSpec.model_fields, 0),
+    }
     changed: list[dict[str, Any]] = [model.model_dump(), training.model_dump()]
     for key, value in run.changes:
         if key not in kinds:
@@ -129,7 +138,8 @@ def expand(ablation: Ablation, config: SuiteConfig, datasets: tuple[str, ...]) -
 
 def _expand(grid: RunGrid, config: SuiteConfig, dataset: str) -> Iterator[Run]:
     changes = [
-        tuple(zip(grid.vary, values, strict=True)) for values in itertools.product(*grid.vary.values())
+        tuple(zip(grid.vary, values, strict=True))
+        for values in itertools.product(*grid.vary.values())
     ]
     for model, energy, force, metric, weight, seed, changed in itertools.product(
         grid.models,

@@ -23,17 +23,18 @@ rule collect_dataset:
             "<results>/data/{{dataset}}/parts/{part}.extxyz", part=range(suite.config.n_parts)
         ),
         failures=collect(
-            "<results>/data/{{dataset}}/parts/{part}.failures.csv", part=range(suite.config.n_parts)
+            "<results>/data/{{dataset}}/parts/{part}.failures.csv",
+            part=range(suite.config.n_parts),
         ),
         code=code_of("pesloss.data.generate"),
     output:
         structures="<results>/data/{dataset}/structures.extxyz",
         table="<results>/data/{dataset}/structures.csv",
         failures="<results>/data/{dataset}/failures.csv",
-    wildcard_constraints:
-        dataset="|".join(suite.with_geometry(True)) or "none",
     log:
         "<results>/logs/collect_dataset/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(suite.with_geometry(True)) or "none",
     params:
         preset=suite.config.preset,
     script:
@@ -47,10 +48,10 @@ rule draw_dataset:
         code=lambda w: code_of("pesloss.data.generate", suite.kind(w.dataset)),
     output:
         table="<results>/data/{dataset}/structures.csv",
-    wildcard_constraints:
-        dataset="|".join(suite.with_geometry(False)) or "none",
     log:
         "<results>/logs/draw_dataset/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(suite.with_geometry(False)) or "none",
     params:
         preset=suite.config.preset,
     script:

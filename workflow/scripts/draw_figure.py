@@ -1,6 +1,7 @@
 """Draw one figure from tables alone."""
 
 from pesloss.drawing import draw_figure
+
 from pesloss.workflow import job
 
 with job(snakemake):

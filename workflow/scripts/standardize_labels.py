@@ -1,9 +1,9 @@
 """Put energies and forces into standardised units."""
 
 from pesloss.data.store import read_structures
+from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.evaluation.labels import force_histogram, force_label_table, label_table
 from pesloss.files import read_table, write_table
-from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.workflow import job
 
 with job(snakemake):

@@ -10,7 +10,7 @@ from pesloss.workflow import job
 with job(snakemake) as running:
     train_run(
         Run.from_wildcards(dict(snakemake.wildcards.items())),
-        Inputs(*map(Path, (snakemake.input.graphs, snakemake.input.splits, snakemake.input.statistics))),
+        Inputs(snakemake.input.graphs, snakemake.input.splits, snakemake.input.statistics),
         load(ModelSpec, snakemake.input.model),
         TrainingSpec(**snakemake.params.training),
         RunFiles(**{name: Path(path) for name, path in snakemake.output.items()}),

@@ -1,9 +1,11 @@
 """Write the table of verdicts that the README shows."""
 
+from pesloss.report import verdict_table
+
 from pesloss.claims.decide import COLUMNS
 from pesloss.files import read_table, write_text
-from pesloss.report import verdict_table
 from pesloss.workflow import job
 
 with job(snakemake):
-    write_text(snakemake.output.verdicts, verdict_table(read_table(snakemake.input.claims, COLUMNS)))
+    claims = read_table(snakemake.input.claims, COLUMNS)
+    write_text(snakemake.output.verdicts, verdict_table(claims))

@@ -35,7 +35,10 @@ def decide_from_files(
     folders = sorted({path.parent for path in label_files})
     labels = {
         folder.name: LabelData.read(
-            folder.name, folder / "labels.csv", folder / "force_labels.csv", folder / "statistics.json"
+            folder.name,
+            folder / "labels.csv",
+            folder / "force_labels.csv",
+            folder / "statistics.json",
         )
         for folder in folders
     }

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table
 from pesloss.inference import two_level_interval
 from pesloss.runs import Run
-from pesloss.dataset_statistics import DatasetStatistics
 
 Array = NDArray[np.float64]
 HELD_OUT = ("validation", "test")

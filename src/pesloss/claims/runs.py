@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pesloss.claims.measurement import Array, NotMeasurable, RunResult
-from pesloss.runs import same_except
 from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.runs import same_except
 
 SAME_FOR_EVERY_LOSS = (
     "data", "split", "statistics", "model", "training", "initial_weights", "batches"
@@ -111,12 +111,13 @@ def comparisons(
         return run.dataset, run.model, run.variant, run.force_loss, run.metric
 
     for parts, group in groupby(sorted(results, key=key), key):
-        yield Comparison(*parts, tuple(group), labels, statistics)  # type: ignore[arg-type]
+        yield Comparison(*parts, tuple(group), labels, statistics)  # type: ignore[call-arg,arg-type]
 
 
 def cell_mean(values: Array, weights: Array) -> Array:
     """Return weighted means over cells: values (n_seeds, K), weights (B, n_seeds, K), to (B,)."""
-    return weights.reshape(len(weights), -1) @ values.ravel() / weights.sum(axis=(1, 2))
+    total = weights.reshape(len(weights), -1) @ values.ravel()
+    return np.asarray(total / weights.sum(axis=(1, 2)), dtype=np.float64)
 
 
 def families(table: pd.DataFrame) -> NDArray[np.str_]:

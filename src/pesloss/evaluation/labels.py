@@ -7,8 +7,9 @@ import pandas as pd
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from pesloss.evaluation.moments import TAIL
 from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.errors import wrong_value
+from pesloss.evaluation.moments import TAIL
 
 HISTOGRAM_EDGES = np.linspace(-6, 6, 61)
 
@@ -24,13 +25,21 @@ def label_table(
         Structure table of the dataset (structure, group, phase, n_atoms, energy, n_X …).
     splits
         Columns structure and split.
+    statistics
+        Those of the training split.
 
     Returns
     -------
     DataFrame
         ``energy_deviation`` = E − Σ μ_z in eV, ``energy_scale`` = sqrt(Σ σ_z²) in eV and
         ``standardized_energy``, their ratio E' (science.md §1).
+
+    Raises
+    ------
+    PeslossError
+        When a structure holds a species that the training split lacks, naming both.
     """
+    _check_species(table, statistics)
     merged = table.merge(splits, on="structure", validate="one_to_one")
     composition = statistics.composition(merged)
     deviation = statistics.deviation(merged.energy.to_numpy(float), composition)
@@ -44,9 +53,16 @@ def label_table(
     return labels
 
 
-def force_label_table(
-    structures: Sequence[Atoms], statistics: DatasetStatistics
-) -> pd.DataFrame:
+def _check_species(table: pd.DataFrame, statistics: DatasetStatistics) -> None:
+    counts = [c for c in table.columns if c.startswith("n_") and c != "n_atoms"]
+    for column in sorted(set(counts) - set(statistics.count_columns)):
+        holders = table.structure[table[column] > 0]
+        if len(holders):
+            where = f"{statistics.dataset}: structure {holders.iloc[0]}"
+            raise wrong_value(where, "species", column.removeprefix("n_"), statistics.species)
+
+
+def force_label_table(structures: Sequence[Atoms], statistics: DatasetStatistics) -> pd.DataFrame:
     """Return one row a structure and species: moments of ``F' = F/η_z`` over its components.
 
     Returns
@@ -55,7 +71,9 @@ def force_label_table(
         ``n_components``, ``mean_square`` of F', and ``n_tail``, the components beyond ±2.576.
     """
     if not structures:
-        return pd.DataFrame(columns=["structure", "species", "n_components", "mean_square", "n_tail"])
+        return pd.DataFrame(
+            columns=["structure", "species", "n_components", "mean_square", "n_tail"]
+        )
     frame = _components(structures, statistics)
     grouped = frame.groupby(["structure", "species"], sort=False)
     return grouped.agg(
@@ -63,16 +81,15 @@ def force_label_table(
     ).reset_index()
 
 
-def force_histogram(
-    structures: Sequence[Atoms], statistics: DatasetStatistics
-) -> pd.DataFrame:
+def force_histogram(structures: Sequence[Atoms], statistics: DatasetStatistics) -> pd.DataFrame:
     """Return counts of the components of F' by species in the bins of ``HISTOGRAM_EDGES``."""
     rows: list[tuple[str, float, float, int]] = []
+    edges = HISTOGRAM_EDGES
     frame = _components(structures, statistics) if structures else pd.DataFrame()
     for species, values in frame.groupby("species").value if len(frame) else ():
-        inside = np.clip(values, HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1])
-        counts, _ = np.histogram(inside, HISTOGRAM_EDGES)
-        rows += list(zip([species] * len(counts), HISTOGRAM_EDGES, HISTOGRAM_EDGES[1:], counts))
+        inside = np.clip(values, edges[0], edges[-1])
+        counts, _ = np.histogram(inside, edges)
+        rows += list(zip([str(species)] * len(counts), edges[:-1], edges[1:], counts, strict=True))
     return pd.DataFrame(rows, columns=["species", "low", "high", "count"])
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 from pesloss.claims.job import read_run
 from pesloss.claims.measurement import RunResult
 from pesloss.claims.runs import score
+from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.files import read_table
 from pesloss.inference import exponent_of
-from pesloss.dataset_statistics import DatasetStatistics
 
 AXES = ("size_group", "composition_group", "phase")
 
@@ -42,7 +42,9 @@ def statistics_table(paths: Sequence[str]) -> pd.DataFrame:
                     "std_ev": found.std[i],
                     "std_se_ev": found.std_se[i],
                     "floored": species in found.floored,
-                    "force_scale_ev_per_angstrom": found.force_scale[i] if found.force_scale else None,
+                    "force_scale_ev_per_angstrom": found.force_scale[i]
+                    if found.force_scale
+                    else None,
                     "tau_ev": found.shared["tau"],
                     "kappa_ev": found.shared["kappa"],
                     "n_structures": found.n_structures,
@@ -92,12 +94,15 @@ def _tables(result: RunResult, labels: pd.DataFrame) -> Iterator[tuple[str, pd.D
     yield "runs", pd.DataFrame([_run_row(result, tested)])
     yield "groups", _group_rows(tested)
     species = result.atoms.groupby("species").force_error_square.agg(["mean", "count"])
-    yield "species", pd.DataFrame(
-        {
-            "species": species.index,
-            "force_rmse_ev_per_angstrom": np.sqrt(species["mean"].to_numpy()),
-            "n_atoms": species["count"].to_numpy(),
-        }
+    yield (
+        "species",
+        pd.DataFrame(
+            {
+                "species": species.index,
+                "force_rmse_ev_per_angstrom": np.sqrt(species["mean"].to_numpy()),
+                "n_atoms": species["count"].to_numpy(),
+            }
+        ),
     )
     yield "signal", _signal_rows(result, labels)
     keep = ["structure", "phase", "n_atoms", "size_group", "composition_group"]
@@ -132,7 +137,8 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         "standardized_energy_rmse": float(np.sqrt(np.mean((error / errors.energy_scale) ** 2))),
         "bias_mev_per_atom": 1e3 * float(np.mean(error / n)),
         "spread_mev_per_root_atom": 1e3 * float(np.std(error / np.sqrt(n))),
-        "force_rmse_mev_per_angstrom": 1e3 * float(np.sqrt(np.average(errors.force_mse, weights=n))),
+        "force_rmse_mev_per_angstrom": 1e3
+        * float(np.sqrt(np.average(errors.force_mse, weights=n))),
     }
 
 

@@ -1,15 +1,20 @@
 """Exponents, intervals and verdicts: how a claim is decided (science.md §5)."""
 
-from pesloss.inference.bootstrap import (
+from pesloss.inference.bootstrap import resample_weights, two_level_weights
+from pesloss.inference.comparisons import adjust
+from pesloss.inference.exponent import (
+    exponent_of,
+    fit_exponent,
+    line_exponent,
+    line_exponent_of,
+    slope,
+)
+from pesloss.inference.intervals import (
     effective_dof,
     interval,
     one_level_interval,
-    resample_weights,
     two_level_interval,
-    two_level_weights,
 )
-from pesloss.inference.comparisons import adjust
-from pesloss.inference.exponent import exponent_of, fit_exponent, line_exponent, line_exponent_of, slope
 from pesloss.inference.paired import group_means, log_metric_ratio, weighted_mean
 from pesloss.inference.verdict import Verdict, decide, seeds_to_decide
 

@@ -40,7 +40,8 @@ def weighted_mean(
         raise wrong_value("weighted_mean", "shapes", shapes, "(seeds, K), (B, K), (B, seeds)")
     total = w.sum(1) * u.sum(1)
     summed = np.einsum("bs,bs->b", u, w @ x.T)
-    return np.divide(summed, total, out=np.full(len(w), np.nan), where=total > 0)
+    empty = np.full(len(w), np.nan)
+    return np.asarray(np.divide(summed, total, out=empty, where=total > 0))
 
 
 def group_means(

@@ -24,12 +24,12 @@ def energy_loss(name: str) -> type[EnergyLoss]:
     PeslossError
         When there is no such file; the message lists the names there are.
     """
-    return _load("energy", name, EnergyLoss)  # type: ignore[return-value]
+    return _load("energy", name, EnergyLoss)
 
 
 def force_loss(name: str) -> type[ForceLoss]:
     """Return the force loss of that name; errors as ``energy_loss``."""
-    return _load("forces", name, ForceLoss)  # type: ignore[return-value]
+    return _load("forces", name, ForceLoss)
 
 
 def _load(term: Literal["energy", "forces"], name: str, base: type) -> type:
@@ -38,6 +38,9 @@ def _load(term: Literal["energy", "forces"], name: str, base: type) -> type:
     found = getattr(import_module(f"pesloss.losses.{term}.{name}"), "Loss", None)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise wrong_value(
-            f"pesloss/losses/{term}/{name}.py", "Loss", found, f"a class derived from {base.__name__}"
+            f"pesloss/losses/{term}/{name}.py",
+            "Loss",
+            found,
+            f"a class derived from {base.__name__}",
         )
     return found

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from pesloss.errors import PeslossError, wrong_value
 
+_METHODS = ("reml", "ridge", "nnls")
+_SHARED: dict[object, str] = {False: "none", True: "one", "one": "one", "species": "species"}
+
 
 def checked_composition(composition: ArrayLike, n_species: int | None = None) -> NDArray[np.number]:
     """Return the (S, Z) counts in their own numeric type, without a copy.
@@ -52,6 +55,24 @@ def checked_energy(energy: ArrayLike, n_structures: int) -> NDArray[np.float64]:
     if wrong.size:
         raise wrong_value("energy", f"structure {wrong[0]}", float(values[wrong[0]]), "finite")
     return values
+
+
+def checked_terms(method: str, shared: object) -> str:
+    """Return what τ is fitted: "none", "one" or "species".
+
+    Raises
+    ------
+    PeslossError
+        When method or shared is unknown, or shared is asked of a method other than REML.
+    """
+    if method not in _METHODS:
+        raise wrong_value("EnergyStandardizer", "method", method, _METHODS)
+    if shared not in _SHARED:
+        raise wrong_value("EnergyStandardizer", "shared", shared, "False, one, species")
+    terms = _SHARED[shared]
+    if terms != "none" and method != "reml":
+        raise wrong_value("EnergyStandardizer", "method", method, "reml with shared")
+    return terms
 
 
 def species_names(species: Sequence[str | int] | None, n_species: int) -> list[str]:

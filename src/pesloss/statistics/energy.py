@@ -7,10 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.statistics.checks import checked_composition, checked_energy, species_names
+from pesloss.errors import PeslossError
+from pesloss.statistics.checks import (
+    checked_composition,
+    checked_energy,
+    checked_terms,
+    species_names,
+)
 from pesloss.statistics.grouped import atoms, product
 from pesloss.statistics.likelihood_ratio import RatioTest
+from pesloss.statistics.review import outliers, warnings
 from pesloss.statistics.storage import FIELDS, pack, unpack
 from pesloss.statistics.summary import Summary, summarize
 
@@ -18,14 +24,11 @@ Array = NDArray[np.float64]
 Method = Literal["reml", "ridge", "nnls"]
 Shared = Literal["one", "species"]
 
-_METHODS = ("reml", "ridge", "nnls")
-_SHARED: dict[object, str] = {False: "none", True: "one", "one": "one", "species": "species"}
-
 
 class EnergyStandardizer:
-    """Standardise total energies: ``E' = (E − Σ n_z μ_z) / s`` with
+    """Standardise total energies by composition.
 
-        s² = κ² + Σ n_z σ_z² + (Σ n_z τ_z)².
+    ``E' = (E − Σ n_z μ_z) / s`` with ``s² = κ² + Σ n_z σ_z² + (Σ n_z τ_z)²``.
 
     Parameters
     ----------
@@ -43,10 +46,8 @@ class EnergyStandardizer:
         μ, σ, τ (Z,) and κ, in the unit of the energies.
     mean_se_, std_se_, shared_std_se_, structure_std_se_
         Standard errors; NaN where the data leave a parameter open or the method gives none.
-    mean_dof_
-        Effective number of structures behind each mean, minus one.
-    std_low_, std_high_
-        Ends of the 95 % intervals of σ.
+    mean_dof_, std_low_, std_high_
+        Degrees of freedom of ``mean_se_`` (Z,); ends (Z,) of the 95 % intervals of σ.
     identifiable_
         (Z,) whether the data fix both μ and σ of the species.
     unidentified_
@@ -55,21 +56,17 @@ class EnergyStandardizer:
         stay at the pooled one.
     at_boundary_
         Names of species whose σ is estimated as zero.
-    floored_
-        Names of species that `species_scale` raises to ``scale_floor_``.
-    scale_floor_
-        0.1 × ``sqrt(Σ r² / Σ N)``.
+    floored_, scale_floor_
+        Names of species that `species_scale` raises to the floor 0.1 × ``sqrt(Σ r² / Σ N)``.
     outliers_
-        Indices of structures whose standardised residual lies more than 8 robust standard
-        deviations from the median; they are kept in the fit.
+        Indices of structures whose residual, both divided by its expected scale and by √N,
+        lies more than 8 robust standard deviations from the median; they stay in the fit.
     warnings_
         What a reader should know, one sentence each.
-    log_likelihood_
-        Restricted log-likelihood; NaN for other methods.
-    tests_
-        Likelihood-ratio tests against the nested models.
-    n_structures_, species_
-        Size of the data and names of the species.
+    log_likelihood_, tests_
+        Restricted log-likelihood (NaN for other methods) and tests of the nested models.
+    converged_, n_structures_, species_, mean_fraction_
+        State of the fit, size of the data, names and mean proportions of the species.
     """
 
     mean_: Array
@@ -121,28 +118,15 @@ class EnergyStandardizer:
         species
             (Z,) symbols or atomic numbers, for messages.
 
-        Raises
-        ------
-        PeslossError
-            When a parameter, a shape or an entry is wrong, or there is no structure.
+        A wrong parameter, shape or entry, or no structure at all, raises a PeslossError.
         """
-        terms = self._terms()
+        terms = checked_terms(self.method, self.shared)
         counts = checked_composition(composition)
         values = checked_energy(energy, len(counts))
         names = species_names(species, counts.shape[1])
         self._keep(summarize(counts, values, self.method, terms, names), names, len(counts))
         self._look_back(counts, values)
         return self
-
-    def _terms(self) -> str:
-        if self.method not in _METHODS:
-            raise wrong_value("EnergyStandardizer", "method", self.method, _METHODS)
-        if self.shared not in _SHARED:
-            raise wrong_value("EnergyStandardizer", "shared", self.shared, "False, one, species")
-        terms = _SHARED[self.shared]
-        if terms != "none" and self.method != "reml":
-            raise wrong_value("EnergyStandardizer", "method", self.method, "reml with shared")
-        return terms
 
     def _keep(self, result: Summary, names: list[str], n_structures: int) -> None:
         for field in FIELDS:
@@ -161,24 +145,20 @@ class EnergyStandardizer:
         self.scale_floor_ = 0.1 * float(np.sqrt((residual**2).sum() / size.sum()))
         self.floored_ = self._names(self.std_ < self.scale_floor_)
         self.at_boundary_ = self._names((self.std_ == 0) & self.identifiable_)
-        self.outliers_ = _outliers(residual, np.sqrt(self._variance(counts) + 1e-300))
-        self.warnings_ = list(self.unidentified_)
-        if self.at_boundary_:
-            self.warnings_.append(f"{', '.join(self.at_boundary_)}: spread estimated as 0")
-        if self.outliers_.size:
-            listed = ", ".join(map(str, self.outliers_[:5]))
-            self.warnings_.append(
-                f"{self.outliers_.size} outliers widen all spreads, first structures: {listed}"
-            )
-        if not self.converged_:
-            self.warnings_.append("the likelihood was still rising after the last iteration")
+        self.outliers_ = outliers(residual, np.sqrt(self._variance(counts) + 1e-300), size)
+        self.warnings_ = self.unidentified_ + warnings(
+            self.at_boundary_, self.outliers_, self.converged_
+        )
 
     def _names(self, chosen: NDArray[np.bool_]) -> list[str]:
         return [self.species_[z] for z in np.flatnonzero(chosen)]
 
-    def _counts(self, composition: ArrayLike) -> NDArray[np.number]:
+    def _check_fitted(self) -> None:
         if not hasattr(self, "mean_"):
             raise PeslossError("EnergyStandardizer: not fitted; call fit first")
+
+    def _counts(self, composition: ArrayLike) -> NDArray[np.number]:
+        self._check_fitted()
         return checked_composition(composition, len(self.mean_))
 
     def _variance(self, counts: NDArray[np.number], std: Array | None = None) -> Array:
@@ -188,7 +168,7 @@ class EnergyStandardizer:
 
     def species_scale(self) -> Array:
         """σ_z (Z,), raised to ``scale_floor_`` where smaller: a scale to divide by."""
-        self._counts(np.ones((1, len(getattr(self, "mean_", [0])))))
+        self._check_fitted()
         return np.maximum(self.std_, self.scale_floor_)
 
     def scale(self, composition: ArrayLike, floor: bool = False) -> Array:
@@ -234,16 +214,9 @@ class EnergyStandardizer:
     def exponent(self, n_atoms: ArrayLike) -> Array:
         """Local exponent ``α = ½ d log s² / d log N`` at fixed proportions.
 
-        Parameters
-        ----------
-        n_atoms
-            (S, Z) compositions, or numbers of atoms (any shape but two-dimensional) at the
-            mean proportions of the data.
-
-        Returns
-        -------
-        ndarray
-            0 where κ rules, ½ where σ does, 1 where τ does.
+        ``n_atoms`` holds (S, Z) compositions, or numbers of atoms (any shape but
+        two-dimensional) at the mean proportions of the data. The answer, of shape (S,) or that
+        of the numbers, is 0 where κ rules, ½ where σ does and 1 where τ does.
         """
         size = np.asarray(n_atoms)
         scaled = size if size.ndim == 2 else size.ravel()[:, None] * self.mean_fraction_
@@ -264,18 +237,10 @@ class EnergyStandardizer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return parameters and fit as plain values; JSON keeps every float exactly."""
-        self._counts(np.ones((1, len(getattr(self, "mean_", [0])))))
+        self._check_fitted()
         return pack(self)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "EnergyStandardizer":
         """Rebuild what `to_dict` returned."""
         return unpack(cls(content["method"], content["shared"]), content)
-
-
-def _outliers(residual: Array, scale: Array) -> NDArray[np.intp]:
-    """Structures more than 8 robust standard deviations out."""
-    z = residual / scale
-    away = np.abs(z - np.median(z))
-    robust = 1.4826 * float(np.median(away))
-    return np.flatnonzero(away > 8 * robust) if robust > 0 else np.zeros(0, dtype=np.intp)

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
 from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
+from pesloss.errors import PeslossError
 from pesloss.statistics.energy import EnergyStandardizer
 from pesloss.statistics.forces import ForceStandardizer
 
@@ -41,14 +41,15 @@ def fit_statistics(
     names = splits.structure[splits.split == "train"]
     train = table[table.structure.isin(names)]
     if train.empty:
-        raise PeslossError(f"{dataset}: split 'train' is empty; statistics need at least 1 structure")
+        raise PeslossError(
+            f"{dataset}: split 'train' is empty; statistics need at least 1 structure"
+        )
     columns = [c for c in table if str(c).startswith("n_") and c != "n_atoms"]
     used = [c for c in columns if train[c].sum() > 0]
     species = tuple(str(c).removeprefix("n_") for c in used)
     composition, energy = train[used].to_numpy(float), train.energy.to_numpy(float)
     fitted = EnergyStandardizer().fit(composition, energy, species)
     scale = fitted.species_scale()
-    floored = tuple(s for s, std, used in zip(species, fitted.std_, scale, strict=True) if used > std)
     forces = _fit_forces(species, [a for a in structures if a.info["structure"] in set(names)])
     fraction = composition / composition.sum(axis=1, keepdims=True)
     mean, spread = _tuple(fraction.mean(axis=0)), _tuple(fraction.std(axis=0))
@@ -61,7 +62,7 @@ def fit_statistics(
         std=_tuple(fitted.std_),
         std_se=_errors(fitted.std_se_),
         local_energy_scale=_tuple(scale),
-        floored=floored,
+        floored=tuple(fitted.floored_),
         unidentified=tuple(fitted.unidentified_),
         shared=_shared(composition, energy, species),
         force_scale=forces[0],

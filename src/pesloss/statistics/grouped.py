@@ -72,7 +72,7 @@ def group(counts: NDArray[np.number], energy: Array) -> Grouped:
         return Grouped(counts, ones, energy, np.zeros(len(energy)))
     size = np.bincount(place).astype(np.float64)
     mean = np.bincount(place, weights=energy) / size
-    scatter = np.bincount(place, weights=(energy - mean[place]) ** 2)
+    scatter = np.bincount(place, weights=(energy - mean[place]) ** 2).astype(np.float64)
     return Grouped(counts[first], size, mean, scatter)
 
 

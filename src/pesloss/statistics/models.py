@@ -25,8 +25,8 @@ def fit_models(data: Grouped, shared: str) -> Fitted:
     plain = solve(data, Terms())
     if shared == "none":
         return Fitted(plain)
-    kappa = solve(data, Terms(structure=True))
-    tau = solve(data, Terms(shared="one"))
+    kappa = solve(data, Terms(structure=True), guess=np.insert(plain.theta, 0, 0.0))
+    tau = solve(data, Terms(shared="one"), guess=np.append(plain.theta, 0.0))
     both = solve(data, Terms(True, "one"), guess=_joined(kappa, tau))
     level = both.log_likelihood
     tests = [

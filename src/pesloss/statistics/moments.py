@@ -26,8 +26,8 @@ def fit_ridge(data: Grouped, alpha: float = 1e-5, least: float = 0.01) -> Moment
     on the counts, clipped at ``least`` (eV²).
     """
     gram = _gram(data, np.ones_like(data.size)) + alpha * np.eye(data.counts.shape[1])
-    mean = np.linalg.solve(gram, _project(data, data.size * data.mean))
-    variance = np.linalg.solve(gram, _project(data, _squares(data, mean)))
+    mean = _solve(gram, _project(data, data.size * data.mean))
+    variance = _solve(gram, _project(data, _squares(data, mean)))
     return Moments(mean, np.maximum(variance, least))
 
 
@@ -45,6 +45,10 @@ def fit_nnls(data: Grouped) -> Moments:
     upper = np.linalg.cholesky(gram / np.outer(norm, norm) + 1e-12 * np.eye(len(norm))).T
     solution, _ = nnls(upper, np.linalg.solve(upper.T, right))
     return Moments(mean, solution / norm)
+
+
+def _solve(gram: Array, right: Array) -> Array:
+    return np.asarray(np.linalg.solve(gram, right), dtype=np.float64)
 
 
 def _gram(data: Grouped, weights: Array) -> Array:

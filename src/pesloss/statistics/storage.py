@@ -28,19 +28,20 @@ _PLAIN = (*_LISTS, "converged", "n_structures")
 _ARRAYS = {"identifiable": np.bool_, "outliers": np.intp}
 
 
-def pack(fitted: Any) -> dict[str, Any]:
+def pack(fitted: object) -> dict[str, Any]:
     """Return a JSON-able copy; NaN becomes null."""
-    content = {"method": fitted.method, "shared": fitted.shared}
+    content = {name: getattr(fitted, name) for name in ("method", "shared")}
     for name in (*_NUMBERS, *_ARRAYS):
         content[name] = _without_nan(np.asarray(getattr(fitted, f"{name}_")).tolist())
     for name in _PLAIN:
         value = getattr(fitted, f"{name}_")
         content[name] = list(value) if isinstance(value, list) else value
-    content["tests"] = [test._asdict() for test in fitted.tests_]
+    tests: list[RatioTest] = getattr(fitted, "tests_")  # noqa: B009
+    content["tests"] = [test._asdict() for test in tests]
     return content
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> object:
     if isinstance(value, list):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value

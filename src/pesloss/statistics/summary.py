@@ -82,7 +82,8 @@ def centre(counts: NDArray[np.number], energy: Array) -> Centred:
 
 def _project(counts: NDArray[np.number], values: Array) -> Array:
     data = Grouped(counts, values, values, values)
-    return np.sum([block.T @ values[rows] for rows, block in data.blocks()], axis=0)
+    parts = [block.T @ values[rows] for rows, block in data.blocks()]
+    return np.asarray(np.sum(parts, axis=0))
 
 
 def summarize(

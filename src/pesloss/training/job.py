@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from pesloss import losses, provenance
+from pesloss.closure import code_of
 from pesloss.config import ModelSpec, TrainingSpec
+from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.files import read_table, write_json, write_table, written_whole
 from pesloss.graphs import Batcher, Graphs
 from pesloss.models import build_model
 from pesloss.runs import Run, settings_of
-from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.training.loop import (
     Checkpoint,
     Progress,
@@ -49,9 +50,9 @@ class RunFiles:
 class Inputs:
     """What a run is trained on: paths of the earlier stages' results."""
 
-    graphs: Path
-    splits: Path
-    statistics: Path
+    graphs: Path | str
+    splits: Path | str
+    statistics: Path | str
 
 
 def train_run(
@@ -82,7 +83,7 @@ def train_run(
     split = splits_of(graphs, inputs.splits)
     training = prepare(run, graphs, split, statistics, model_spec, training_spec)
     hashes = hashes_of(training, split, statistics, model_spec, training_spec)
-    key = digest(str(run.folder), *hashes.values())
+    key = digest(str(run.folder), *hashes.values(), _code_digest(run))
     kept = Checkpoint(checkpoint, key, checkpoint_seconds)
     progress = training.run(kept, watch)
     write_results(files, training, progress, split, statistics)
@@ -105,7 +106,14 @@ def train_run(
     checkpoint.unlink(missing_ok=True)
 
 
-def splits_of(graphs: Graphs, path: Path) -> dict[str, NDArray[np.int64]]:
+def _code_digest(run: Run) -> str:
+    """Return the SHA-256 of the code a training depends on: a checkpoint of other code is void."""
+    chosen = (f"energy.{run.energy_loss}", f"forces.{run.force_loss}")
+    files = code_of(__name__, *(f"pesloss.losses.{name}" for name in chosen))
+    return digest(*(Path(path).read_text(encoding="utf-8") for path in files))
+
+
+def splits_of(graphs: Graphs, path: Path | str) -> dict[str, NDArray[np.int64]]:
     """Return the indices of each split's structures.
 
     Raises
@@ -145,7 +153,14 @@ def prepare(
     )
     model = build_model(model_spec, statistics, run.seed)
     return Training(
-        model, objective, graphs, batcher, split["train"], split["validation"], training_spec, run.seed
+        model,
+        objective,
+        graphs,
+        batcher,
+        split["train"],
+        split["validation"],
+        training_spec,
+        run.seed,
     )
 
 
@@ -159,7 +174,9 @@ def hashes_of(
     """Return what has to agree between two runs before they may be compared."""
     graphs = training.graphs
     return {
-        "data": digest(graphs.structure, graphs.energy, graphs.positions, graphs.forces, graphs.numbers),
+        "data": digest(
+            graphs.structure, graphs.energy, graphs.positions, graphs.forces, graphs.numbers
+        ),
         "split": digest(*split.values()),
         "statistics": digest(repr(statistics)),
         "model": digest(repr(model_spec)),
@@ -184,7 +201,7 @@ def write_results(
     write_table(files.gradient_signal, pd.concat(progress.gradient_signal, ignore_index=True))
     held_out = np.concatenate([split["validation"], split["test"]])
     with written_whole(files.predictions) as scratch, scratch.open("wb") as handle:
-        np.savez(handle, **predictions(training, held_out, statistics))
+        np.savez(handle, allow_pickle=False, **predictions(training, held_out, statistics))
 
 
 def predictions(

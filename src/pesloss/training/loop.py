@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ def batch_order(train: NDArray[np.int64], size: int, n_steps: int, seed: int) ->
         np.random.default_rng([seed, epoch]).permutation(train)[: per_epoch * size]
         for epoch in range(math.ceil(n_steps / per_epoch))
     ]
-    return np.concatenate(epochs).reshape(-1, size)[:n_steps]
+    order: NDArray[np.int64] = np.concatenate(epochs).reshape(-1, size)[:n_steps]
+    return order
 
 
 def learning_rate(step: int, spec: TrainingSpec) -> float:
@@ -49,7 +51,11 @@ def learning_rate(step: int, spec: TrainingSpec) -> float:
     warmup = spec.warmup_fraction * spec.n_steps
     if step < warmup:
         return spec.learning_rate * (step + 1) / (warmup + 1)
-    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (spec.n_steps - warmup)))
+    return (
+        spec.learning_rate
+        * 0.5
+        * (1 + math.cos(math.pi * (step - warmup) / (spec.n_steps - warmup)))
+    )
 
 
 def digest(*arrays: NDArray[Any] | Tensor | str) -> str:
@@ -102,9 +108,9 @@ class Checkpoint:
         """Restore a training with this key; start anew where there is none or another's."""
         try:
             state = torch.load(self.path, weights_only=True)
-        except (FileNotFoundError, RuntimeError, EOFError, OSError):
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             return Progress()
-        if state["key"] != self.key:
+        if not isinstance(state, dict) or state.get("key") != self.key:
             return Progress()
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -115,7 +121,12 @@ def _plain(progress: Progress) -> dict[str, Any]:
     window = None if progress.window is None else torch.from_numpy(progress.window.copy())
     tables = (progress.loss_signal, progress.gradient_signal)
     loss_signal, gradient = ([t.to_dict("list") for t in part] for part in tables)
-    return {**vars(progress), "window": window, "loss_signal": loss_signal, "gradient_signal": gradient}
+    return {
+        **vars(progress),
+        "window": window,
+        "loss_signal": loss_signal,
+        "gradient_signal": gradient,
+    }
 
 
 def _progress(plain: dict[str, Any]) -> Progress:
@@ -199,7 +210,9 @@ class Training:
         bad[batch.structure[bad_atom]] = True
         chosen = np.flatnonzero(bad.numpy()) if bool(bad.any()) else np.arange(len(batch.index))
         names = ", ".join(str(self.graphs.structure[batch.index[i]]) for i in chosen)
-        return f"training: loss is not finite at step {step} on structure {names}; nothing was written"
+        return (
+            f"training: loss is not finite at step {step} on structure {names}; nothing was written"
+        )
 
     def _observe(self, step: int, progress: Progress, signal: LossSignal) -> None:
         spec = self.spec
@@ -220,6 +233,15 @@ class Training:
         chosen = signal_sample(self.graphs, self.validation, self.spec.n_validation_structures)
         energy_error, force_error = errors(self.model, self.objective, self.batcher, chosen)
         n = self.graphs.n_atoms[chosen]
+        owner = np.repeat(np.arange(len(chosen)), n)
+        bad = ~np.isfinite(energy_error)
+        bad[owner[~np.isfinite(force_error).all(axis=1)]] = True
+        if bad.any():
+            names = ", ".join(str(name) for name in self.graphs.structure[chosen[bad]])
+            raise PeslossError(
+                f"training: validation error is not finite at step {step} on structure {names}; "
+                "nothing was written"
+            )
         recent = np.mean(progress.recent, axis=0) if progress.recent else (math.nan, math.nan)
         return {
             "step": step,

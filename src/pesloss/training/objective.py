@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pesloss import losses
+from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.graphs import Batch, Graphs
 from pesloss.models import Prediction
-from pesloss.dataset_statistics import DatasetStatistics
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ def targets(graphs: Graphs, statistics: DatasetStatistics) -> Targets:
     order = {symbol: i for i, symbol in enumerate(statistics.species)}
     unknown = sorted(set(symbols) - set(order))
     if unknown:
-        raise wrong_value(statistics.dataset, "species", unknown[0], statistics.species)
+        owner = np.repeat(graphs.structure, graphs.n_atoms)[symbols.index(unknown[0])]
+        where = f"{statistics.dataset}: structure {owner}"
+        raise wrong_value(where, "species", unknown[0], statistics.species)
     species = np.array([order[symbol] for symbol in symbols], dtype=np.int64)
     owner = np.repeat(np.arange(len(graphs.n_atoms)), graphs.n_atoms)
     composition = np.zeros((len(graphs.n_atoms), len(order)))
@@ -77,7 +79,10 @@ class Objective:
         self.delta = delta
         self.force_weight = force_weight
         self.energy_scale = _unit_mean_square(
-            labels.deviation, energy_loss.scale(labels.composition), torch.as_tensor(train), "energy"
+            labels.deviation,
+            energy_loss.scale(labels.composition),
+            torch.as_tensor(train),
+            "energy",
         )
         self.force_scale = _unit_mean_square(
             labels.forces, force_loss.scale(labels.species)[:, None], train_atoms, "forces"
@@ -95,6 +100,8 @@ class Objective:
 
 
 def _unit_mean_square(labels: Tensor, scale: Tensor, train: Tensor, term: str) -> Tensor:
+    if scale.shape != labels.shape[:1] + (1,) * (labels.dim() - 1):
+        raise PeslossError(f"{term} loss: scale has shape {tuple(scale.shape)}, not one entry each")
     if not bool((scale > 0).all() & scale.isfinite().all()):
         raise PeslossError(f"{term} loss: scale is not a positive number for every structure")
     root = (labels[train] / scale[train]).square().mean().sqrt()

@@ -24,4 +24,6 @@ def read_predictions(path: Path | str, names: Sequence[str]) -> dict[str, NDArra
     except FileNotFoundError:
         raise PeslossError(f"{path}: no such file") from None
     except Exception as error:
-        raise PeslossError(f"{path}: not a predictions file ({error}); delete it, run again") from None
+        raise PeslossError(
+            f"{path}: not a predictions file ({error}); delete it, run again"
+        ) from None

@@ -44,7 +44,10 @@ class LossSignal:
 def signal_sample(graphs: Graphs, train: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return up to ``count`` training structures, evenly spaced in the order of size."""
     order = train[np.argsort(graphs.n_atoms[train], kind="stable")]
-    return order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))]
+    chosen: NDArray[np.int64] = order[
+        np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))
+    ]
+    return chosen
 
 
 def gradient_signal(

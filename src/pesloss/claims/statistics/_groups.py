@@ -31,13 +31,17 @@ def group_ratio(
         K structures and their values (n_seeds, K) on which the ratio is measured.
     by
         Column that holds the group.
+    sampling, **about
+        How the interval is made, and what the measurement is said to be about.
 
     Raises
     ------
     NotMeasurable
         When fewer than two groups have 20 structures in both tables.
     """
-    big = [set(t[by].value_counts()[lambda n: n >= SMALLEST_GROUP].index) for t in (choosing, table)]
+    big = [
+        set(t[by].value_counts()[lambda n: n >= SMALLEST_GROUP].index) for t in (choosing, table)
+    ]
     names = sorted((big[0] & big[1]) - {OTHER})
     if len(names) < 2:
         raise NotMeasurable(f"fewer than two values of {by} with {SMALLEST_GROUP} structures")
@@ -47,7 +51,7 @@ def group_ratio(
 
     def statistic(weights: Array) -> Array:
         above, below = (cell_mean(values[:, m], weights[:, :, m]) for m in masks)
-        return np.log(above / below)
+        return np.asarray(np.log(above / below))
 
     return sampling.interval(
         statistic, families(table), len(values), group=f"{high} against {low}", **about

@@ -1,6 +1,6 @@
 """Options of statistics and the metrics they may name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from pesloss.claims.measurement import Array
 from pesloss.errors import wrong_value
 
-METRICS = {
+METRICS: dict[str, Callable[[Array], Array]] = {
     "mse": np.square,
     "mae": np.abs,
     "huber": lambda x: np.where(np.abs(x) <= 1, np.square(x) / 2, np.abs(x) - 0.5),
@@ -35,4 +35,4 @@ def choose(
 
 def metric(name: str, values: Array) -> Array:
     """Return each value's contribution to a metric; Huber's δ is 1."""
-    return np.asarray(METRICS[name](values), dtype=float)
+    return np.asarray(METRICS[name](values), dtype=np.float64)

@@ -37,6 +37,8 @@ def slope_interval(
         Return half the slope: the exponent of the root of squared errors.
     line
         Fit a line through the logarithms in place of a gamma regression.
+    sampling, **about
+        How the interval is made, and what the measurement is said to be about.
 
     Raises
     ------
@@ -45,7 +47,9 @@ def slope_interval(
     """
     sizes = table.n_atoms.to_numpy(float)
     if len(np.unique(sizes)) < 2:
-        raise NotMeasurable(f"all structures have {sizes[0]:g} atoms" if len(sizes) else "no structure")
+        raise NotMeasurable(
+            f"all structures have {sizes[0]:g} atoms" if len(sizes) else "no structure"
+        )
     n_seeds = len(values)
     tiled, flat = np.tile(sizes, n_seeds), values.ravel()
     fit, factor = (line_exponent_of, 1.0) if line else (exponent_of, 1.0 if half else 2.0)

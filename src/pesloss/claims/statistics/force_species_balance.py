@@ -37,7 +37,7 @@ def measure(
                 cell_mean(above[:, :, z], weights) / cell_mean(below[:, :, z], weights)
                 for z in range(above.shape[2])
             ]
-            return np.std(0.5 * np.log(ratios), axis=0)
+            return np.asarray(np.std(0.5 * np.log(ratios), axis=0))
 
         yield sampling.interval(
             statistic, groups, len(runs), loss=f"{loss}+{data.force_loss}", force_weight=weight
@@ -50,7 +50,10 @@ def _by_structure(
     """Return sums of squared errors (n_seeds, K, Z), counts (K, Z), species and families (K,)."""
     tables = [
         result.atoms.pivot_table(
-            index="structure", columns="species", values="force_error_square", aggfunc=["sum", "count"]
+            index="structure",
+            columns="species",
+            values="force_error_square",
+            aggfunc=["sum", "count"],
         ).fillna(0.0)
         for result in runs
     ]

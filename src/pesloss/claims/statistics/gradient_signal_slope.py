@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Measurement, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, RunResult, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
@@ -29,7 +29,7 @@ def measure(
         weight = data.best_weight(loss)
         parts = [_mean_norm(result, chosen["of"]) for result in data.of(loss, weight)]
         table = data.labels.set_index("structure").loc[parts[0].index].reset_index()
-        values = np.stack([part.to_numpy() for part in parts])
+        values: Array = np.stack([part.to_numpy() for part in parts])
         yield slope_interval(table, values, sampling, loss=loss, force_weight=weight)
 
 

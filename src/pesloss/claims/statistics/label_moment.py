@@ -41,4 +41,6 @@ def measure(
 
 def moment(name: str, values: Array) -> Array:
     """Return each value's contribution to a moment."""
-    return {"mean": values, "variance": values**2, "tail": np.abs(values) > TAIL}[name].astype(float)
+    return {"mean": values, "variance": values**2, "tail": np.abs(values) > TAIL}[name].astype(
+        float
+    )

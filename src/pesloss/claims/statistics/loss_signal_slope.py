@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Measurement, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, RunResult, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
@@ -29,10 +29,11 @@ def measure(
         parts = [_last_window(result) for result in runs]
         shared = sorted(set.intersection(*(set(part.index) for part in parts)))
         table = data.labels.set_index("structure").loc[shared].reset_index()
-        values = np.stack([part.loc[shared].to_numpy() for part in parts])
+        values: Array = np.stack([part.loc[shared].to_numpy() for part in parts])
         yield slope_interval(table, values, sampling, loss=loss, force_weight=weight)
 
 
 def _last_window(result: RunResult) -> "pd.Series[float]":
     table = result.loss_signal
-    return table[table.step == table.step.max()].set_index("structure").energy_term
+    last = table[table.step == table.step.max()]
+    return pd.Series(last.energy_term.to_numpy(float), index=last.structure.to_numpy())

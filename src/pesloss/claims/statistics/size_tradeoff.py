@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison, cell_mean, families
@@ -25,6 +26,8 @@ def measure(
     """
     choose(options, {}, "size_tradeoff")
     table = data.tested()
+    if REFERENCE not in data.losses:
+        raise NotMeasurable(f"{data.dataset}: no run of loss {REFERENCE}")
     order = table.groupby("size_group").n_atoms.mean().sort_values().index
     if len(order) < 2:
         raise NotMeasurable("all test structures are in one size group")
@@ -37,9 +40,10 @@ def measure(
         pairs = list(zip(square[loss], square[REFERENCE], strict=True))
 
         def statistic(weights: Array, pairs: list[Any] = pairs) -> Array:
-            def log_ratio(mask: Any) -> Array:
+            def log_ratio(mask: NDArray[np.bool_]) -> Array:
                 means = [[cell_mean(v[:, mask], weights[:, :, mask]) for v in p] for p in pairs]
-                return np.mean([0.5 * np.log(one / other) for one, other in means], axis=0)
+                logs = [0.5 * np.log(one / other) for one, other in means]
+                return np.asarray(np.mean(logs, axis=0))
 
             return log_ratio(small) - log_ratio(large)
 

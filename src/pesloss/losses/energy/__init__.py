@@ -1,0 +1,1 @@
+"""Energy losses, one file each."""

@@ -1,0 +1,1 @@
+"""Force losses, one file each."""

@@ -1,0 +1,30 @@
+# Everything runs in .venv, which is made on first use with the pinned versions.
+PYTHON ?= python3
+BIN := .venv/bin
+SMOKE := --configfile config/presets/smoke.yaml
+
+.PHONY: reproduce smoke test lint reference report
+
+reproduce: .venv/installed  ## every table and figure
+	$(BIN)/snakemake --cores all
+
+smoke: .venv/installed  ## the same graph at toy size, in results-smoke/
+	$(BIN)/snakemake --cores all $(SMOKE)
+
+test: .venv/installed  ## the whole test suite
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed  ## style and types alone; part of the tests too
+	$(BIN)/python -m pytest tests/test_tooling.py
+
+reference: .venv/installed  ## keep the results as results/reference/ and write the README's tables
+	$(BIN)/python -m pesloss.reference
+
+report: .venv/installed  ## report.zip, to be opened offline
+	$(BIN)/snakemake --report report.zip
+
+.venv/installed: requirements.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps schnetpack==2.1.1 --editable .
+	touch $@

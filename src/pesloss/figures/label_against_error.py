@@ -1,0 +1,94 @@
+"""Exponents with which labels deviate and errors of trained models grow with size."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pesloss import wording
+from pesloss.drawing import (
+    LABELS_COLOUR,
+    by_dataset,
+    colour,
+    grid,
+    guide,
+    interval_text,
+    losses_in,
+    marker,
+    nothing,
+)
+from pesloss.figures._claims import exponents
+
+SOURCES = ("claims.csv",)
+TITLE = "Growth with size: exponents of label deviations and of energy errors"
+COLUMNS = ["dataset", "model", "series", "estimator", "exponent", "low", "high"]
+
+
+def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the label exponents and the error exponents of each loss, datasets and models."""
+    claims = sources["claims.csv"]
+    only_control = claims.groupby("dataset").must_be.transform(lambda m: m.notna().all())
+    claims = claims[~only_control.astype(bool)]
+    labels = exponents(claims, "label_exponent").assign(series="labels")
+    errors = exponents(claims, "error_exponent")
+    errors["series"] = errors.loss
+    found = pd.concat([labels, errors]).rename(columns={"estimate": "exponent"})
+    return found[COLUMNS]
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw a row a dataset and loss, in blocks of datasets; labels first."""
+    rows = _rows(table.fillna({"model": ""}))
+    if not rows:
+        return nothing(TITLE, "no exponents among the claims")
+    figure, axes = grid(1, 1, TITLE, (7.2, 0.19 * len(rows) + 0.6))
+    one: Axes = axes[0, 0]
+    values = [row for row in rows if not isinstance(row, str)]
+    low = min(-0.1, *(row["exponent"] - 0.1 for row in values))
+    high = max(1.3, *(row["exponent"] + 0.1 for row in values))
+    one.axvspan(0.4, 0.6, color="#E6F2EE", zorder=-1, lw=0)
+    guide(one, 0.5, "½  (√N)", horizontal=False)
+    guide(one, 1.0, "1  (N)", horizontal=False)
+    for place, row in enumerate(rows):
+        _row(one, place, row)
+    one.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.8), xlabel="exponent α, 95 % interval")
+    one.set_yticks([])
+    one.spines["left"].set_visible(False)
+    return figure
+
+
+def _rows(table: pd.DataFrame) -> list[Any]:
+    """Return what to write from top to bottom: headings (text) and rows."""
+    rows: list[Any] = []
+    for dataset, model in by_dataset(table):
+        part = table[(table.dataset == dataset) & (table.model == model)]
+        labels, errors = part[part.series == "labels"], part[part.series != "labels"]
+        if model == "" and (table[table.dataset == dataset].model != "").any():
+            continue
+        if model == "schnet":
+            labels = table[(table.dataset == dataset) & (table.series == "labels")]
+        rows.append(wording.dataset(dataset, model))
+        rows += labels.sort_values("estimator").to_dict("records")
+        rows += [errors[errors.series == loss].iloc[0].to_dict() for loss in losses_in(errors, "series")]
+    return rows
+
+
+def _row(axes: Axes, place: int, row: Any) -> None:
+    beside = axes.get_yaxis_transform()
+    if isinstance(row, str):
+        axes.text(-0.21, place, row, transform=beside, weight="bold", va="center")
+        return
+    is_label = row["series"] == "labels"
+    shade = LABELS_COLOUR if is_label else colour(row["series"])
+    axes.plot([row["low"], row["high"]], [place, place], color=shade, lw=1.6, clip_on=True)
+    face = "white" if row["estimator"] == "line" else shade
+    shape = "D" if is_label else marker(row["series"])
+    axes.plot(row["exponent"], place, marker=shape, color=shade, markerfacecolor=face, ls="none")
+    name = "labels" + (", line fit" if row["estimator"] == "line" else "") if is_label else (
+        f"errors, {wording.loss(row['series'])}"
+    )  # fmt: skip
+    axes.text(-0.02, place, name, transform=beside, ha="right", va="center", color=shade)
+    text = interval_text(row["exponent"], row["low"], row["high"])
+    axes.text(1.02, place, text, transform=beside, va="center", color=shade, fontsize=7.5)

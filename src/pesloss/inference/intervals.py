@@ -1,0 +1,200 @@
+"""Intervals calibrated for heavy tails, families of structures and few seeds."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
+
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.inference.bootstrap import resample_weights
+
+Array = NDArray[np.float64]
+
+_CELLS = 4_000_000  # most weights held at a time
+
+
+def interval(
+    estimate: float, replicates: ArrayLike, level: float = 0.95, dof: float = np.inf
+) -> tuple[float, float]:
+    """Interval around an estimate from its bootstrap replicates.
+
+    ``estimate ± t(dof) × (standard deviation of the replicates)``.
+
+    Parameters
+    ----------
+    estimate
+        The statistic on the data themselves.
+    replicates
+        (B,) its values on the resamples; NaN (a resample without an answer) is left out.
+    level
+        Coverage.
+    dof
+        Degrees of freedom: number of independent units minus one when there are few.
+
+    Raises
+    ------
+    PeslossError
+        When more than one resample in twenty has no answer, or fewer than two have one.
+    """
+    values = np.asarray(replicates, dtype=np.float64).ravel()
+    kept = values[np.isfinite(values)]
+    if kept.size < 2 or kept.size < 0.95 * values.size:
+        raise PeslossError(
+            f"interval: {values.size - kept.size} of {values.size} resamples have no answer; "
+            "too few structures or families"
+        )
+    half_width = float(student.ppf((1 + level) / 2, dof) * kept.std(ddof=1))
+    return float(estimate) - half_width, float(estimate) + half_width
+
+
+def effective_dof(influence: ArrayLike) -> float:
+    """Degrees of freedom of a variance that is a sum of squared influences.
+
+    Satterthwaite's ``2 (Σd²)² / Σd⁴``: when few structures carry the variance (heavy tails),
+    the variance itself is uncertain and the normal quantile is too short.
+
+    Parameters
+    ----------
+    influence
+        (G,) change of the statistic when one family is left out.
+
+    Returns
+    -------
+    float
+        Between 2 and 2 G; infinite when no family has any influence.
+    """
+    d = np.asarray(influence, dtype=np.float64)
+    fourth = float((d**4).sum())
+    return 2 * float((d**2).sum()) ** 2 / fourth if fourth > 0 else np.inf
+
+
+def one_level_interval(
+    statistic: Callable[[Array], Array],
+    groups: ArrayLike,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """Estimate and interval of a statistic of structures (labels, or one trained model).
+
+    Parameters
+    ----------
+    statistic
+        Maps weights (B, K) to values (B,).
+    groups
+        (K,) family of each structure.
+    rng, n_resamples, level
+        As in `resample_weights` and `interval`.
+
+    Returns
+    -------
+    tuple of float
+        Estimate, low, high: bootstrap standard error times the quantile of Student's t with
+        the degrees of freedom of `effective_dof`.
+    """
+
+    def cells(weights: Array) -> Array:
+        return statistic(weights[:, 0])
+
+    return two_level_interval(cells, groups, 1, rng, n_resamples, level)
+
+
+def two_level_interval(
+    statistic: Callable[[Array], Array],
+    groups: ArrayLike,
+    n_seeds: int,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """Estimate and interval over structures and seeds, which are crossed.
+
+    The variance has two parts: V_g (families, by bootstrap), which holds the interaction of
+    families with seeds, and V_s (seeds, by jackknife), from which the interaction is removed.
+    The squared half-width is ``t_g² V_g + t_s² V_s`` with `effective_dof` for the families and
+    n_seeds − 1 degrees of freedom for the seeds (modified large-sample interval, Burdick &
+    Graybill 1992). In simulations 95 % intervals cover 95 to 97 % with 3 or 5 seeds and 92 to 97 %
+    with 2; with 2 or 3 seeds that differ they are wide (t = 12.7 or 4.3), and rightly so.
+
+    With one seed the interval covers new structures for this one trained model; nothing can be
+    said about another training.
+
+    Parameters
+    ----------
+    statistic
+        Maps weights of cells (B, n_seeds, K) to values (B,).
+    groups
+        (K,) family of each structure.
+    n_seeds
+        Number of trained models that share the K test structures.
+    rng, n_resamples, level
+        As in `resample_weights` and `interval`.
+
+    Returns
+    -------
+    tuple of float
+        Estimate, low, high.
+    """
+    labels, place = np.unique(np.asarray(groups), return_inverse=True)
+    place = place.ravel()
+    if labels.size < 2 or n_seeds < 1:
+        wrong = (labels.size, n_seeds)
+        raise wrong_value("two_level_interval", "(families, seeds)", wrong, "at least 2 and 1")
+    full = np.ones((1, n_seeds, place.size))
+    estimate = float(statistic(full)[0])
+    influence = estimate - _without_cells(statistic, place, labels.size, n_seeds)
+    replicates = _replicates(statistic, place, n_seeds, n_resamples, rng)
+    low, high = interval(0.0, replicates, 0.68)
+    family = ((high - low) / 2 / float(student.ppf(0.84, np.inf))) ** 2
+    # Squared half-widths add (modified large-sample interval): pooled degrees of freedom
+    # after Satterthwaite come out too short with three seeds.
+    share = (1 + level) / 2
+    structures = student.ppf(share, effective_dof(influence.sum(0))) ** 2 * family
+    seeds = student.ppf(share, max(n_seeds - 1, 1)) ** 2 * _seed_variance(influence)
+    half_width = float(np.sqrt(structures + seeds))
+    return estimate, estimate - half_width, estimate + half_width
+
+
+def _replicates(
+    statistic: Callable[[Array], Array],
+    groups: NDArray[np.intp],
+    n_seeds: int,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Values on resampled families, the seeds kept, a bounded number at a time."""
+    weights = resample_weights(groups, n_resamples, rng)
+    size = max(1, _CELLS // (n_seeds * groups.size))
+    parts = [
+        statistic(np.repeat(weights[start : start + size, None], n_seeds, axis=1))
+        for start in range(0, n_resamples, size)
+    ]
+    return np.concatenate(parts)
+
+
+def _without_cells(
+    statistic: Callable[[Array], Array], groups: NDArray[np.intp], n_groups: int, n_seeds: int
+) -> Array:
+    """Values with each cell (seed, family) left out: (n_seeds, n_groups)."""
+    size = max(1, _CELLS // (n_seeds * groups.size))
+    values = np.empty((n_seeds, n_groups))
+    for seed in range(n_seeds):
+        for start in range(0, n_groups, size):
+            out = np.arange(start, min(start + size, n_groups))
+            weights = np.ones((out.size, n_seeds, groups.size))
+            weights[:, seed] -= groups == out[:, None]
+            values[seed, out] = statistic(weights)
+    return values
+
+
+def _seed_variance(influence: Array) -> float:
+    """Variance due to seeds alone: between them, less the interaction that V_g holds already."""
+    n_seeds, n_groups = influence.shape
+    if n_seeds == 1:
+        return 0.0
+    d = influence - influence.mean()
+    rows, columns = d.mean(1, keepdims=True), d.mean(0, keepdims=True)
+    between = n_seeds / (n_seeds - 1) * float((rows**2).sum()) * n_groups**2
+    interaction = float(((d - rows - columns) ** 2).sum()) * n_seeds / (n_seeds - 1)
+    return float(max(between - interaction, 0.0))

@@ -1,0 +1,79 @@
+"""Keep the results of a full run as results/reference/ and write the README's tables from them."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from pesloss import provenance
+from pesloss.errors import PeslossError
+from pesloss.files import read_json, read_table, write_json, write_text
+from pesloss.report import run_times, splice
+
+TABLES = (
+    "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
+    "group_errors.csv", "species_errors.csv", "verdicts.md",
+)  # fmt: skip
+
+
+def keep_reference(results: Path, reference: Path, preset: str = "default") -> None:
+    """Copy tables and figures of a finished run, with the commits and the preset they came from.
+
+    Raises
+    ------
+    PeslossError
+        When a table is missing, or a run was trained from files that no commit holds.
+    """
+    for name in TABLES:
+        if not (results / "tables" / name).is_file():
+            raise PeslossError(
+                f"{results / 'tables' / name}: no such file; run make reproduce first"
+            )
+    records = [read_json(path, ("commit",)) for path in sorted(results.glob("runs/**/record.json"))]
+    commits = sorted({record["commit"] for record in records})
+    unknown = [commit for commit in commits if not commit.isalnum()]
+    if unknown:
+        raise PeslossError(
+            f"{results}: commit is {unknown[0]!r}; allowed: runs of a clean checkout"
+        )
+    shutil.rmtree(reference, ignore_errors=True)
+    (reference / "tables").mkdir(parents=True)
+    for name in TABLES:
+        shutil.copy(results / "tables" / name, reference / "tables" / name)
+    shutil.copytree(results / "figures", reference / "figures")
+    origin = {
+        "preset": preset,
+        "commits_of_runs": commits,
+        "commit_of_tables": provenance.commit(),
+        "n_runs": len(records),
+        "versions": provenance.versions(),
+    }
+    write_json(reference / "origin.json", origin)
+
+
+def readme_with_tables(readme: str, reference: Path) -> str:
+    """Return the README with its generated blocks made anew from ``reference``."""
+    verdicts = (reference / "tables" / "verdicts.md").read_text(encoding="utf-8")
+    origin = read_json(reference / "origin.json", ("preset", "commits_of_runs", "n_runs"))
+    commits = ", ".join(f"`{commit[:10]}`" for commit in origin["commits_of_runs"])
+    source = f"From preset `{origin['preset']}`: {origin['n_runs']} trainings at commit {commits}."
+    cost = run_times(read_table(reference / "tables" / "cost.csv", ("rule", "seconds")))
+    for name, block in (("verdicts", verdicts), ("origin", source), ("cost", cost)):
+        readme = splice(readme, name, block)
+    return readme
+
+
+def main() -> int:
+    """Run ``keep_reference`` in the working folder and rewrite README.md."""
+    try:
+        keep_reference(Path("results"), Path("results/reference"))
+        readme = Path("README.md")
+        text = readme.read_text(encoding="utf-8")
+        write_text(readme, readme_with_tables(text, Path("results/reference")))
+    except PeslossError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""What losses, datasets, models, claims and statistics are called in figures and reports."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+LOSSES = {"raw": "raw", "sqrt_n": "1/√N", "per_atom": "1/N", "standardized": "standardized"}
+
+DATASETS = {
+    "xtb_fixed": "xTB clusters, one amplitude",
+    "xtb_varied": "xTB clusters, varied",
+    "si_sw_fixed": "silicon, fixed",
+    "si_sw": "silicon, varied",
+    "emt_alloys": "metal alloys",
+    "labels": "drawn, exponent ½",
+    "labels_tau": "drawn, exponent 1",
+    "labels_kappa": "drawn, exponent 0",
+    "labels_shuffled": "drawn, sizes shuffled",
+    "supercells": "supercells",
+}
+
+MODELS = {"schnet": "SchNet", "painn": "PaiNN"}
+
+CLAIMS = {
+    "C1": "E′ is unit normal",
+    "C2": "label deviations grow as √N",
+    "C3": "standardized metrics do not depend on size",
+    "C4": "nor on composition",
+    "C5": "raw and 1/N losses skew the learning signal, the standardized loss does not",
+    "C6": "the same by composition",
+    "C7": "model errors grow as √N",
+    "C8": "raw and 1/N losses favour some sizes",
+    "C9": "and some compositions",
+    "C10": "F′ is unit normal for each species",
+    "C11": "the energy to force weight transfers",
+    "C12": "units do not matter",
+}
+
+STATISTICS = {
+    "label_moment": "",
+    "label_exponent": "exponent",
+    "label_metric_slope": "slope of",
+    "label_composition_ratio": "log ratio of",
+    "error_exponent": "exponent",
+    "error_metric_slope": "slope of",
+    "error_composition_ratio": "log ratio of",
+    "loss_signal_slope": "slope of loss share",
+    "gradient_signal_slope": "slope of gradient share",
+    "size_tradeoff": "small against large",
+    "force_moment": "",
+    "force_exponent": "exponent",
+    "force_species_balance": "spread over species",
+}
+
+_OPTIONS = {
+    "estimator=gamma": "(gamma)",
+    "estimator=line": "(line)",
+    "moment=mean": "mean",
+    "moment=variance": "variance",
+    "moment=tail": "tail",
+    "metric=mse": "MSE",
+    "metric=mae": "MAE",
+    "metric=huber": "Huber",
+    "by=size_group": "by size",
+    "by=composition_group": "by composition",
+    "by=phase": "by phase",
+    "of=forces": "of forces",
+}
+
+
+def loss(name: str) -> str:
+    """Return the label of a loss; ``energy+forces`` names both terms."""
+    if "+" in name:
+        energy, forces = name.split("+", 1)
+        return f"{loss(energy)}, forces {loss(forces)}"
+    return LOSSES.get(name, name.replace("_", " "))
+
+
+def dataset(name: str, model: str = "") -> str:
+    """Return the label of a dataset, with the model where it is not the usual one."""
+    label = DATASETS.get(name, name.replace("_", " "))
+    return label if model in ("", "schnet") else f"{label}, {MODELS.get(model, model)}"
+
+
+def statistic(name: str, options: str = "") -> str:
+    """Return a statistic in words, with its options (``key=value`` separated by spaces)."""
+    words = [STATISTICS.get(name, name.replace("_", " "))]
+    words += [_OPTIONS.get(option, option) for option in options.split()]
+    return " ".join(word for word in words if word)
+
+
+def claim(name: str) -> str:
+    """Return a claim's number and sentence."""
+    return f"{name} {CLAIMS[name]}" if name in CLAIMS else name
+
+
+def claim_number(name: str) -> int:
+    """Return the number of a claim, for sorting C10 after C9."""
+    return int(name[1:]) if name[1:].isdigit() else 999
+
+
+def ordered(names: Iterable[str], known: Mapping[str, Any]) -> list[str]:
+    """Return distinct names: those in ``known`` in its order, then the others by name."""
+    order = {name: place for place, name in enumerate(known)}
+    return sorted(set(names), key=lambda name: (order.get(name, len(order)), name))

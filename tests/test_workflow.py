@@ -1,0 +1,259 @@
+"""The workflow as users meet it: end to end at toy size, re-planned after edits, interrupted."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("Snakefile", "workflow", "config", "profiles", "src")
+SMOKE = ("--configfile", "config/presets/smoke.yaml")
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def snakemake(
+    folder: Path, *arguments: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in ``folder`` on the copy of the package that lies there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        raise AssertionError(done.stdout[-3000:] + done.stderr[-6000:])
+    return done
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def planned(folder: Path, *arguments: str) -> Counter[str]:
+    """Count the jobs Snakemake would run, by rule."""
+    done = snakemake(folder, "--dry-run", *arguments)
+    text = done.stdout + done.stderr
+    lines = text.partition("Job stats:\n")[2].splitlines()[2:]
+    rows = [line.split() for line in lines[: lines.index("")] if line] if lines else []
+    return Counter({name: int(count) for name, count in rows if name not in ("total", "all")})
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the smoke preset run to the end."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    snakemake(folder, *SMOKE)
+    return folder
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """The finished project, in a folder that a test may change (files keep their times)."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_smoke_run_writes_every_table_and_figure(finished: Path) -> None:
+    results = finished / "results-smoke"
+    claims = pd.read_csv(results / "tables" / "claims.csv")
+    assert list(claims.columns[:13]) == [
+        "claim", "dataset", "model", "loss", "statistic", "estimate", "ci_low", "ci_high",
+        "expected", "margin", "verdict", "n_structures", "n_seeds",
+    ]  # fmt: skip
+    left_out = pd.read_csv(results / "tables" / "left_out.csv")
+    decided = {"C1", "C2", "C3", "C4", "C5", "C7", "C8", "C10"}
+    assert set(claims.claim) | set(left_out.claim) == decided
+    assert left_out.reason.notna().all()
+    assert set(claims.verdict) <= {"supported", "contradicted", "undecided"}
+    figures = {path.stem for path in (results / "figures").glob("*.png")}
+    names = {p.stem for p in (ROOT / "src/pesloss/figures").glob("*.py") if p.stem != "__init__"}
+    assert figures == names
+    for path in (results / "figures").iterdir():
+        assert path.stat().st_size > 0, path
+    cost = pd.read_csv(results / "tables" / "cost.csv")
+    assert {"train", "generate_part", "decide_claims"} <= set(cost.rule)
+    assert (cost.seconds > 0).all()
+    assert not (finished / "results").exists()
+
+
+def test_controls_of_the_smoke_run_come_out_as_they_must(finished: Path) -> None:
+    controls = pd.read_csv(finished / "results-smoke" / "tables" / "controls.csv")
+    assert len(controls) >= 9
+    assert (controls.verdict == controls.must_be).all()
+
+
+def test_second_run_plans_nothing(finished: Path) -> None:
+    assert not planned(finished, *SMOKE)
+
+
+def test_both_snakefiles_plan_the_same_jobs(finished: Path) -> None:
+    preset = ("--configfile", "config/config.yaml")
+    direct = planned(finished, *preset, "--snakefile", "workflow/Snakefile")
+    assert planned(finished, *preset) == direct
+    assert direct["train"] > 100
+
+
+def test_plan_lists_stages_in_order(finished: Path) -> None:
+    stages = list(planned(finished, "--configfile", "config/config.yaml"))
+    wanted = ["draw_dataset", "fit_statistics", "train", "evaluate_run", "decide_claims"]
+    assert [stage for stage in stages if stage in wanted] == wanted
+
+
+def test_editing_a_loss_replans_only_its_runs(project: Path) -> None:
+    edit(project / "src/pesloss/losses/energy/sqrt_n.py", "exponent = 1", "exponent = 1.0")
+    jobs = planned(project, *SMOKE)
+    before = len(list((project / "results-smoke/runs").glob("**/sqrt_n-*/**/record.json")))
+    assert jobs["train"] == jobs["evaluate_run"] == before > 0
+    assert not {"generate_part", "fit_statistics", "build_graphs", "draw_dataset"} & set(jobs)
+
+
+def test_editing_the_plotting_code_replans_only_figures(project: Path) -> None:
+    path = project / "src/pesloss/drawing.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    assert set(planned(project, *SMOKE)) <= {"draw_figure", "tabulate_cost"}
+    assert planned(project, *SMOKE)["draw_figure"] > 0
+
+
+def test_one_figure_is_redrawn_without_retraining(project: Path) -> None:
+    target = "results-smoke/figures/label_histogram.svg"
+    before = (project / target).read_bytes()
+    (project / target).unlink()
+    assert planned(project, target, *SMOKE) == Counter(draw_figure=1)
+    snakemake(project, target, *SMOKE)
+    assert (project / target).read_bytes() == before
+
+
+def test_readme_ablation_needs_one_file_and_only_its_new_runs(project: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.split("<!-- example: ablation -->\n```yaml\n")[1].split("```")[0]
+    (project / "config/ablations/learning_rate.yaml").write_text(text, encoding="utf-8")
+    jobs = planned(project, *SMOKE)
+    assert jobs["train"] == jobs["evaluate_run"] == 4
+    assert jobs["decide_claims"] == 1
+    snakemake(project, "results-smoke/claims/learning_rate.csv", *SMOKE)
+    assert len(pd.read_csv(project / "results-smoke/claims/learning_rate.csv")) > 0
+
+
+def test_readme_loss_needs_one_file(project: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.split("<!-- example: loss -->\n```python\n")[1].split("```")[0]
+    (project / "src/pesloss/losses/energy/three_halves.py").write_text(text, encoding="utf-8")
+    target = "results-smoke/runs/si_sw/schnet/base/three_halves-raw-mse/weight-1/seed-0/record.json"
+    assert planned(project, target, *SMOKE) == Counter(train=1)
+    snakemake(project, target, *SMOKE)
+    assert (project / target).is_file()
+
+
+def test_rule_file_of_an_ablation_is_picked_up(project: Path) -> None:
+    rules = project / "workflow/rules/ablations/own_stage.smk"
+    rules.write_text(
+        'rule own_stage:\n    output: "<results>/own.txt"\n    shell: "echo own > {output}"\n',
+        encoding="utf-8",
+    )
+    snakemake(project, "results-smoke/own.txt", *SMOKE)
+    assert (project / "results-smoke/own.txt").read_text(encoding="utf-8") == "own\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "parts"),
+    [
+        ("losses_by_size", "models: [schnet]", "energy_losses: [hubber]", ["hubber", "raw"]),
+        ("losses_by_size", "models: [schnet]", "models: [schnett]", ["schnett", "painn"]),
+        ("losses_by_size", "emt_alloys]", "emt_alloy]", ["emt_alloy", "si_sw"]),
+        ("losses_by_size", "question:", "qestion:", ["qestion", "question"]),
+        ("label_exponent", "label_exponent,", "label_exponnt,", ["label_exponnt", "label_moment"]),
+    ],
+)
+def test_misspelt_names_are_refused_in_one_line(
+    project: Path, name: str, old: str, new: str, parts: list[str]
+) -> None:
+    path = project / "config" / "ablations" / f"{name}.yaml"
+    edit(path, old, new)
+    done = snakemake(project, "--dry-run", *SMOKE, check=False)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if f"{name}.yaml" in line]
+    assert len(lines) == 1
+    assert all(part in lines[0] for part in parts), lines
+
+
+def test_truncated_result_is_named_in_one_line(project: Path) -> None:
+    path = project / "results-smoke/data/si_sw/structures.csv"
+    text = path.read_bytes()
+    path.write_bytes(text[: len(text) // 2])
+    target = "results-smoke/statistics/si_sw/statistics.json"
+    done = snakemake(project, target, *SMOKE, check=False)
+    assert done.returncode != 0
+    log = project / "results-smoke/logs/fit_statistics/si_sw.log"
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1
+    assert "structures.csv" in lines[0]
+
+
+def test_wrong_control_fails_the_workflow(project: Path) -> None:
+    path = project / "config/ablations/control_planted_one.yaml"
+    edit(path, "must_be: supported", "must_be: contradicted")
+    done = snakemake(project, *SMOKE, check=False)
+    assert done.returncode != 0
+    log = project / "results-smoke/logs/check_controls.log"
+    assert "control_planted_one: C2 label_exponent" in log.read_text(encoding="utf-8")
+    assert not (project / "results-smoke/tables/controls.csv").exists()
+
+
+def test_killed_workflow_goes_on_where_it_stopped(project: Path) -> None:
+    runs = sorted((project / "results-smoke/runs/si_sw").glob("**/record.json"))[:2]
+    weights = [path.with_name("weights.pt").read_bytes() for path in runs]
+    for path in runs:
+        path.unlink()
+    targets = [str(path.relative_to(project)) for path in runs]
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *targets, "--cores", "1", *SMOKE],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any(path.is_file() for path in runs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    snakemake(project, "--unlock", *SMOKE)
+    assert planned(project, *targets, *SMOKE)["train"] == 1
+    snakemake(project, *targets, *SMOKE)
+    assert [path.with_name("weights.pt").read_bytes() for path in runs] == weights
+
+
+def test_report_opens_offline(finished: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.zip"
+    snakemake(finished, "--report", str(report), *SMOKE)
+    with zipfile.ZipFile(report) as archive:
+        assert any(name.endswith(".html") for name in archive.namelist())
+        assert any("claims" in name for name in archive.namelist())
