@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from pesloss.report import verdict_table
-
 from pesloss.files import read_table
 from pesloss.reference import readme_with_tables
+from pesloss.report import verdict_table
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"

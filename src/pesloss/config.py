@@ -1,60 +1,14 @@
-"""What the YAML files under config/ may say, and what each key means."""
+"""What config.yaml and the files of ablations may say, and what each key means."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
 Relation = Literal["equals", "differs", "greater", "less"]
 Outcome = Literal["supported", "contradicted", "undecided"]
-
-
-class Strict(BaseModel):
-    """Base of every specification: immutable, and no key is ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelSpec(Strict):
-    """config/models/NAME.yaml: a SchNetPack model, the same for every loss."""
-
-    representation: Literal["schnet", "painn"] = Field(description="SchNetPack representation")
-    n_features: PositiveInt = Field(32, description="features per atom")
-    n_interactions: PositiveInt = Field(2, description="interaction blocks")
-    n_radial: PositiveInt = Field(16, description="Gaussian radial functions")
-    cutoff: PositiveFloat = Field(5.0, description="cutoff radius of the neighbour list, Å")
-
-
-class TrainingSpec(Strict):
-    """How a model is trained; the same for every loss."""
-
-    n_steps: PositiveInt = Field(1000, description="optimiser steps")
-    batch_size: PositiveInt = Field(10, description="structures per step")
-    learning_rate: PositiveFloat = Field(2e-3, description="Adam's peak learning rate")
-    warmup_fraction: float = Field(0.05, ge=0, lt=1, description="share of steps of linear warm-up")
-    huber_delta: PositiveFloat = Field(1.0, description="Huber's δ on the standardised argument")
-    n_validations: PositiveInt = Field(10, description="points of the validation curve")
-    n_validation_structures: PositiveInt = Field(96, description="structures of that curve")
-    signal_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
-        (0.0, 0.1, 0.5, 1.0),
-        description="shares of the training at which the signal is measured; 1 among them",
-    )
-    n_signal_structures: PositiveInt = Field(
-        64, description="training structures it is measured on"
-    )
-
-    @field_validator("signal_at")
-    @classmethod
-    def _ends_with_the_training(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
-        if 1.0 not in shares:
-            raise ValueError("1.0, the end of the training, has to be among the shares")
-        return shares
 
 
 class RunGrid(Strict):
@@ -75,6 +29,20 @@ class RunGrid(Strict):
     vary: dict[str, tuple[float, ...]] = Field(
         {}, description="keys of the model or training settings and the values to try"
     )
+
+    @field_validator("vary")
+    @classmethod
+    def _settings_exist(cls, vary: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for key, values in vary.items():
+            known = sorted({*TrainingSpec.model_fields, *ModelSpec.model_fields})
+            if key not in known:
+                raise ValueError(f"no key {key!r}; allowed: {', '.join(known)}")
+            for value in values:
+                if key in TrainingSpec.model_fields:
+                    TrainingSpec.model_validate({key: value})
+                else:
+                    ModelSpec.model_validate({"representation": "schnet", key: value})
+        return vary
 
 
 class ClaimSpec(Strict):
@@ -102,11 +70,16 @@ class Ablation(Strict):
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="what is decided")
 
     @model_validator(mode="after")
-    def _claims_are_distinct(self) -> "Ablation":
+    def _claims_have_a_subject(self) -> "Ablation":
         keys = [(c.claim, c.statistic, c.losses, str(c.options), c.expected) for c in self.claims]
         twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
         if twice is not None:
             raise ValueError(f"claims: {twice[0]} {twice[1]} is listed twice; allowed: once")
+        trained = self.runs.energy_losses if self.runs else ()
+        for loss in (loss for claim in self.claims for loss in claim.losses or ()):
+            if loss not in trained:
+                allowed = ", ".join(trained) or "none without runs"
+                raise ValueError(f"claims.losses is {loss!r}; allowed: {allowed}")
         return self
 
 
@@ -127,81 +100,3 @@ class SuiteConfig(Strict):
     n_parts: PositiveInt = Field(6, description="jobs over which one dataset is generated")
     n_resamples: PositiveInt = Field(2000, description="bootstrap replicates of an interval")
     pathvars: dict[str, str] = Field({}, description="Snakemake's own: the results folder")
-
-
-T = TypeVar("T", bound=BaseModel)
-
-
-def parse(spec: type[T], content: Any, where: str) -> T:
-    """Check ``content`` against ``spec``.
-
-    Raises
-    ------
-    PeslossError
-        One line that names the file ``where``, the key, the value and what is allowed.
-    """
-    try:
-        return spec.model_validate(content)
-    except ValidationError as error:
-        raise PeslossError(_one_line(spec, error, where)) from None
-
-
-def _one_line(spec: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "content"
-    if first["type"] == "extra_forbidden":
-        holder = _spec_at(spec, first["loc"][:-1])
-        return f"{where}: unknown key {key!r}; allowed: {', '.join(sorted(holder.model_fields))}"
-    if first["type"] == "missing":
-        return f"{where}: key {key!r} is missing ({first['msg'].lower()})"
-    if first["type"] == "value_error" and not first["loc"]:
-        return f"{where}: {first['ctx']['error']}"
-    return f"{where}: {key} is {first['input']!r}; {first['msg'].lower()}"
-
-
-def _spec_at(spec: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
-    for part in location:
-        if isinstance(part, str) and part in spec.model_fields:
-            spec = next(_specs_in(spec.model_fields[part].annotation), spec)
-    return spec
-
-
-def _specs_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _specs_in(inner)
-
-
-def read_yaml(path: Path | str) -> Any:
-    """Read one YAML document.
-
-    Raises
-    ------
-    PeslossError
-        When the file is missing or is no YAML, with the line of the mistake.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PeslossError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-
-
-def load(spec: type[T], path: Path | str) -> T:
-    """Read the YAML file ``path`` and check it against ``spec``."""
-    return parse(spec, read_yaml(path), str(path))
-
-
-def load_all(spec: type[T], folder: Path | str) -> dict[str, T]:
-    """Read every ``*.yaml`` in ``folder``; the name of an entry is its file's stem."""
-    return {path.stem: load(spec, path) for path in sorted(Path(folder).glob("*.yaml"))}
-
-
-def check_names(where: str, key: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse the first of ``names`` that is not ``known``."""
-    known = sorted(known)
-    for name in names:
-        if name not in known:
-            raise wrong_value(where, key, name, known)

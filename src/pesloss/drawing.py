@@ -1,6 +1,7 @@
 """How every figure looks, and how one is drawn from tables and saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,15 +13,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from pesloss import wording
 from pesloss.errors import wrong_value
 from pesloss.files import read_table, write_table, written_whole
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": "#888888",
-    "axes.labelcolor": "#333333",
     "axes.labelsize": 9,
     "axes.linewidth": 0.7,
     "axes.spines.right": False,
@@ -28,17 +29,12 @@ STYLE: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
-    "axes.unicode_minus": True,
-    "errorbar.capsize": 0,
-    "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "savefig.dpi": 150,
-    "savefig.facecolor": "white",
-    "svg.fonttype": "path",
     "svg.hashsalt": "pesloss",
     "xtick.color": "#555555",
     "ytick.color": "#555555",
@@ -84,11 +80,17 @@ def draw_figure(name: str, table_paths: Iterable[str], outputs: Mapping[str, str
             raise wrong_value(f"figure {name}", "tables", sorted(tables), module.SOURCES)
     try:
         drawn = module.table(tables)
-    except KeyError as column:
-        raise wrong_value(f"figure {name}", "column", str(column), "those of its tables") from None
+    except KeyError as error:
+        column = error.args[0]
+        raise wrong_value(f"figure {name}", "column", column, "those of its tables") from None
     write_table(outputs["csv"], drawn)
-    with mpl.rc_context(STYLE):
+    with styled():
         save(module.draw(read_table(outputs["csv"])), outputs)
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return a context in which figures are made and saved in the style of the suite."""
+    return mpl.rc_context(STYLE)
 
 
 def load(name: str) -> ModuleType:
@@ -106,7 +108,7 @@ def save(figure: Figure, outputs: Mapping[str, str]) -> None:
         "png": {"Software": "pesloss"},
     }
     for kind, about in metadata.items():
-        with written_whole(outputs[kind]) as scratch, mpl.rc_context(STYLE):
+        with written_whole(outputs[kind]) as scratch, styled():
             figure.savefig(scratch, format=kind, metadata=about)
 
 
@@ -126,7 +128,7 @@ def marker(loss: str) -> str:
 
 def shades(n: int, of: str = "viridis_r") -> list[Any]:
     """Return ``n`` colours of a sequence, its palest end left out: small to large."""
-    return list(mpl.colormaps[of](np.linspace(0.15, 1.0, max(n, 1))))
+    return list(mpl.colormaps[of](np.linspace(0.25, 1.0, max(n, 1))))
 
 
 def grid(
@@ -199,14 +201,24 @@ def end_labels(axes: Axes, entries: Sequence[tuple[float, str, str]], gap: float
 def _apart(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     """Return sorted heights at least ``gap`` apart, about where they were."""
     steps = gap * np.arange(len(heights))
-    return np.maximum.accumulate(np.clip(heights, 0.0, 1.0) - steps) + steps - _lift(heights, gap)
+    inside = np.clip(heights, 0.0, 1.0)
+    moved = np.maximum.accumulate(inside - steps) + steps
+    return np.asarray(moved - np.mean(moved - inside))
 
 
-def _lift(heights: NDArray[np.float64], gap: float) -> float:
-    steps = gap * np.arange(len(heights))
-    clipped = np.clip(heights, 0.0, 1.0)
-    moved = np.maximum.accumulate(clipped - steps) + steps
-    return float(np.mean(moved - clipped))
+def plain_ticks(axes: Axes, which: str = "y") -> None:
+    """Write the ticks of logarithmic axes as plain numbers, more of them on short axes."""
+    for letter in which:
+        axis = axes.xaxis if letter == "x" else axes.yaxis
+        low, high = axes.get_xlim() if letter == "x" else axes.get_ylim()
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        if high / low < 4:
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        elif high / low < 50:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        elif high / low < 500:
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_minor_locator(NullLocator())
 
 
 def coloured_lines(
@@ -230,7 +242,7 @@ def by_dataset(table: pd.DataFrame) -> list[tuple[str, str]]:
                     strict=True))  # fmt: skip
     datasets = wording.ordered((dataset for dataset, _ in pairs), wording.DATASETS)
     models = wording.ordered((model for _, model in pairs), wording.MODELS)
-    return [(d, m) for m in models for d in datasets if (d, m) in pairs]
+    return [(d, m) for d in datasets for m in models if (d, m) in pairs]
 
 
 def losses_in(table: pd.DataFrame, column: str = "energy_loss") -> list[str]:

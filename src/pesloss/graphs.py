@@ -51,7 +51,7 @@ class Graphs:
             When the file is truncated or is no such archive.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
                 return cls(**{f.name: archive[f.name] for f in fields(cls)})
         except FileNotFoundError:
             raise PeslossError(f"{path}: no such file") from None

@@ -1,6 +1,7 @@
 """The whole suite as its configuration describes it: datasets, models, ablations and their runs."""
 
 import ast
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,18 +11,12 @@ from typing import Any
 from pesloss import losses
 from pesloss.claims import statistics
 from pesloss.closure import code_of
-from pesloss.config import (
-    Ablation,
-    ModelSpec,
-    RunGrid,
-    SuiteConfig,
-    check_names,
-    load_all,
-    parse,
-)
+from pesloss.config import Ablation, RunGrid, SuiteConfig
 from pesloss.data.spec import DatasetSpec, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.runs import WILDCARDS, Run, expand, settings_of
+from pesloss.runs import WILDCARDS, Run, settings_of
+from pesloss.settings import ModelSpec
+from pesloss.specification import check_names, load_all, parse
 
 FIGURES = Path(__file__).parent / "figures"
 
@@ -70,7 +65,7 @@ class Suite:
         ablation, where = self.ablations[name], str(path)
         check_names(where, "datasets", ablation.datasets, self.datasets)
         for claim in ablation.claims:
-            module = statistics.load(claim.statistic, where)
+            module = statistics.load(claim.statistic, where, claim.options)
             if module.SCOPE == "runs" and ablation.runs is None:
                 raise PeslossError(
                     f"{where}: runs is missing; {claim.statistic} needs trained models"
@@ -161,3 +156,30 @@ def _constants(path: Path) -> Iterator[tuple[str, Any]]:
                 yield node.targets[0].id, ast.literal_eval(node.value)
             except ValueError:
                 continue
+
+
+def expand(ablation: Ablation, config: SuiteConfig, datasets: tuple[str, ...]) -> Iterator[Run]:
+    """Yield the runs of an ablation on those of its datasets that are in ``datasets``."""
+    grid = ablation.runs
+    if grid is None:
+        return
+    for dataset in ablation.datasets:
+        if dataset in datasets:
+            yield from _expand(grid, config, dataset)
+
+
+def _expand(grid: RunGrid, config: SuiteConfig, dataset: str) -> Iterator[Run]:
+    changes = [
+        tuple(zip(grid.vary, values, strict=True))
+        for values in itertools.product(*grid.vary.values())
+    ]
+    for model, energy, force, metric, weight, seed, changed in itertools.product(
+        grid.models,
+        grid.energy_losses,
+        grid.force_losses,
+        grid.metrics,
+        grid.force_weights or config.force_weights,
+        grid.seeds or config.seeds,
+        changes,
+    ):
+        yield Run(dataset, model, energy, force, metric, weight, seed, changed)

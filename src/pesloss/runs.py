@@ -1,14 +1,13 @@
 """The identity of a training run, and the folder that is named by it."""
 
-import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from pesloss.config import Ablation, ModelSpec, RunGrid, SuiteConfig, TrainingSpec, parse
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.specification import parse
 
 BASE = "base"
 WILDCARDS = (
@@ -124,33 +123,6 @@ def settings_of(
         changed[kinds[key]][key] = int(value) if value == int(value) else value
     where = f"run {run.folder}"
     return parse(ModelSpec, changed[0], where), parse(TrainingSpec, changed[1], where)
-
-
-def expand(ablation: Ablation, config: SuiteConfig, datasets: tuple[str, ...]) -> Iterator[Run]:
-    """Yield the runs of an ablation on those of its datasets that are in ``datasets``."""
-    grid = ablation.runs
-    if grid is None:
-        return
-    for dataset in ablation.datasets:
-        if dataset in datasets:
-            yield from _expand(grid, config, dataset)
-
-
-def _expand(grid: RunGrid, config: SuiteConfig, dataset: str) -> Iterator[Run]:
-    changes = [
-        tuple(zip(grid.vary, values, strict=True))
-        for values in itertools.product(*grid.vary.values())
-    ]
-    for model, energy, force, metric, weight, seed, changed in itertools.product(
-        grid.models,
-        grid.energy_losses,
-        grid.force_losses,
-        grid.metrics,
-        grid.force_weights or config.force_weights,
-        grid.seeds or config.seeds,
-        changes,
-    ):
-        yield Run(dataset, model, energy, force, metric, weight, seed, changed)
 
 
 def same_except(runs: list[dict[str, Any]], hashes: tuple[str, ...]) -> None:

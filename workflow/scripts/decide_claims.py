@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from pesloss.claims.job import decide_from_files
-from pesloss.config import Ablation, load
+from pesloss.config import Ablation
 from pesloss.files import write_table
+from pesloss.specification import load
 from pesloss.workflow import job
 
 with job(snakemake):

@@ -1,7 +1,6 @@
 """Draw one figure from tables alone."""
 
 from pesloss.drawing import draw_figure
-
 from pesloss.workflow import job
 
 with job(snakemake):

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pesloss.config import ModelSpec, TrainingSpec, load
 from pesloss.runs import Run
+from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.specification import load
 from pesloss.training.job import Inputs, RunFiles, train_run
 from pesloss.workflow import job
 

@@ -1,9 +1,8 @@
 """Write the table of verdicts that the README shows."""
 
-from pesloss.report import verdict_table
-
 from pesloss.claims.decide import COLUMNS
 from pesloss.files import read_table, write_text
+from pesloss.report import verdict_table
 from pesloss.workflow import job
 
 with job(snakemake):

@@ -49,6 +49,11 @@ def decide_ablation(
         ``COLUMNS``: one row a measurement, with its verdict.
     left_out
         ``LEFT_OUT_COLUMNS``: claims that have no meaning on some data, and why.
+
+    Raises
+    ------
+    PeslossError
+        When runs that may not be compared are, or a control has no meaning on its data.
     """
     compared = list(compared)
     rows: list[dict[str, Any]] = []
@@ -62,6 +67,9 @@ def decide_ablation(
             try:
                 rows += _rows(name, claim, module, data, sampling)
             except NotMeasurable as reason:
+                if claim.must_be:
+                    about_it = f"{claim.claim} {claim.statistic} of {data.dataset}"
+                    raise PeslossError(f"{name}: control {about_it}: {reason}") from None
                 about = (name, claim.claim, data.dataset, model, claim.statistic, str(reason))
                 left_out.append(about)
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS)

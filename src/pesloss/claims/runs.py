@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pesloss.claims.measurement import Array, NotMeasurable, RunResult
 from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.errors import PeslossError
 from pesloss.runs import same_except
 
 SAME_FOR_EVERY_LOSS = (
@@ -37,6 +38,20 @@ class Comparison:
         same_except(records, SAME_FOR_EVERY_SEED)
         for seed in {record["seed"] for record in records}:
             same_except([r for r in records if r["seed"] == seed], SAME_FOR_EVERY_LOSS)
+        self._check_seeds()
+
+    def _check_seeds(self) -> None:
+        runs = sorted(result.run for result in self.results)
+        seeds: dict[str, list[int]] = {}
+        for run in runs:
+            seeds.setdefault(f"{run.energy_loss} at weight {run.force_weight:g}", []).append(
+                run.seed
+            )
+        expected = next(iter(seeds.values()), [])
+        for which, found in seeds.items():
+            if found != expected:
+                where = f"{self.dataset}/{self.model}"
+                raise PeslossError(f"{where}: seeds of {which} are {found}; allowed: {expected}")
 
     @property
     def losses(self) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from pesloss.config import PositiveInt, Strict, load, parse
 from pesloss.data import kinds
 from pesloss.errors import wrong_value
+from pesloss.specification import PositiveInt, Strict, load, parse
 
 
 class DatasetSpec(Strict):

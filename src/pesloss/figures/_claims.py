@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-COLUMNS = ["dataset", "model", "loss", "estimator", "estimate", "low", "high", "n_seeds"]
+COLUMNS = ["dataset", "model", "loss", "estimator", "estimate", "low", "high", "expected", "margin"]
 
 
 def exponents(claims: pd.DataFrame, statistic: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pesloss.drawing import GUIDE, whiskered
+from pesloss.drawing import GUIDE, plain_ticks, whiskered
 
 Array = NDArray[np.float64]
 N_BINS = 7
@@ -68,10 +68,11 @@ def draw_guides(axes: Axes, table: pd.DataFrame, scale: float) -> None:
     for slope, text in ((0.5, "√N"), (1.0, "N")):
         line = anchor * (n / n[0]) ** slope
         axes.plot(n, line, color=GUIDE, ls="--", lw=0.9, zorder=0)
-        axes.annotate(text, (n[1], line[1]), (3, 0), textcoords="offset points", color=GUIDE,
+        axes.annotate(text, (n[1], line[1]), (9, 0), textcoords="offset points", color=GUIDE,
                       va="center", fontsize=7.5)  # fmt: skip
     axes.set(xscale="log", yscale="log")
-    axes.set_xlim(n[0] / 1.25, n[1] * 1.5)
-    ticks = [t for t in (2, 5, 10, 20, 50, 100, 200, 500) if n[0] / 1.25 <= t <= n[1] * 1.5]
+    axes.set_xlim(n[0] / 1.25, n[1] * 1.7)
+    ticks = [t for t in (2, 5, 10, 20, 50, 100, 200, 500) if n[0] / 1.25 <= t <= n[1] * 1.7]
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.set_xticks([], minor=True)
+    plain_ticks(axes)

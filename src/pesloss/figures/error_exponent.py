@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from pesloss import wording
 from pesloss.drawing import (
     by_dataset,
-    coloured_lines,
     colour,
+    coloured_lines,
     interval_text,
     losses_in,
     marker,
     nothing,
     panels,
+    plain_ticks,
 )
 from pesloss.figures._claims import exponents
 from pesloss.figures._growth import COLUMNS, binned, draw_growth, draw_guides
@@ -52,7 +53,7 @@ def draw(table: pd.DataFrame) -> Figure:
     pairs = by_dataset(table)
     if not pairs:
         return nothing(TITLE, "no runs to compare")
-    figure, axes = panels(len(pairs), TITLE, size=(3.7, 3.2))
+    figure, axes = panels(len(pairs), TITLE, size=(3.3, 3.0))
     for one, (dataset, model) in zip(axes, pairs, strict=True):
         _panel(one, table[(table.dataset == dataset) & (table.model == model)])
         one.set_title(wording.dataset(dataset, model))
@@ -70,8 +71,11 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
         draw_growth(axes, part, 1e3, shift, color=colour(loss), marker=marker(loss), markersize=4)
         fit = part.iloc[0]
         text = interval_text(fit.exponent, fit.exponent_low, fit.exponent_high)
-        lines.append((f"{wording.loss(loss)}  {text if pd.notna(fit.exponent) else ''}", colour(loss)))
+        lines.append(
+            (f"{wording.loss(loss)}  {text if pd.notna(fit.exponent) else ''}", colour(loss))
+        )
     draw_guides(axes, table, 1e3)
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.35)
+    axes.set_ylim(low, high * (high / low) ** 0.4)
+    plain_ticks(axes)
     coloured_lines(axes, lines)

@@ -23,7 +23,17 @@ from pesloss.figures._claims import exponents
 
 SOURCES = ("claims.csv",)
 TITLE = "Growth with size: exponents of label deviations and of energy errors"
-COLUMNS = ["dataset", "model", "series", "estimator", "exponent", "low", "high"]
+COLUMNS = [
+    "dataset",
+    "model",
+    "series",
+    "estimator",
+    "exponent",
+    "low",
+    "high",
+    "expected",
+    "margin",
+]
 
 
 def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -48,12 +58,17 @@ def draw(table: pd.DataFrame) -> Figure:
     values = [row for row in rows if not isinstance(row, str)]
     low = min(-0.1, *(row["exponent"] - 0.1 for row in values))
     high = max(1.3, *(row["exponent"] + 0.1 for row in values))
-    one.axvspan(0.4, 0.6, color="#E6F2EE", zorder=-1, lw=0)
+    expected, margin = values[0]["expected"], values[0]["margin"]
+    one.axvspan(expected - margin, expected + margin, color="#E6F2EE", zorder=-1, lw=0)
     guide(one, 0.5, "½  (√N)", horizontal=False)
     guide(one, 1.0, "1  (N)", horizontal=False)
     for place, row in enumerate(rows):
         _row(one, place, row)
-    one.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.8), xlabel="exponent α, 95 % interval")
+    one.set(
+        xlim=(low, high),
+        ylim=(len(rows) - 0.4, -0.8),
+        xlabel="exponent α, 95 % interval; shaded: where the claim holds",
+    )
     one.set_yticks([])
     one.spines["left"].set_visible(False)
     return figure
@@ -71,14 +86,19 @@ def _rows(table: pd.DataFrame) -> list[Any]:
             labels = table[(table.dataset == dataset) & (table.series == "labels")]
         rows.append(wording.dataset(dataset, model))
         rows += labels.sort_values("estimator").to_dict("records")
-        rows += [errors[errors.series == loss].iloc[0].to_dict() for loss in losses_in(errors, "series")]
+        rows += [
+            errors[errors.series == loss].iloc[0].to_dict() for loss in losses_in(errors, "series")
+        ]
     return rows
 
 
 def _row(axes: Axes, place: int, row: Any) -> None:
     beside = axes.get_yaxis_transform()
     if isinstance(row, str):
-        axes.text(-0.21, place, row, transform=beside, weight="bold", va="center")
+        axes.text(
+            -0.02, place + 0.15, row, transform=beside, weight="bold", va="center", ha="right"
+        )
+        axes.axhline(place - 0.5, color="#DDDDDD", lw=0.6, zorder=0)
         return
     is_label = row["series"] == "labels"
     shade = LABELS_COLOUR if is_label else colour(row["series"])

@@ -6,7 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pesloss import wording
-from pesloss.drawing import LABELS_COLOUR, by_dataset, coloured_lines, interval_text, nothing, panels
+from pesloss.drawing import (
+    LABELS_COLOUR,
+    by_dataset,
+    coloured_lines,
+    interval_text,
+    nothing,
+    panels,
+)
 from pesloss.figures._claims import exponents
 from pesloss.figures._growth import COLUMNS, binned, draw_growth, draw_guides
 
@@ -36,7 +43,9 @@ def draw(table: pd.DataFrame) -> Figure:
     datasets = [dataset for dataset, _ in by_dataset(table)]
     if not datasets:
         return nothing(TITLE, "no held-out structures")
-    figure, axes = panels(len(datasets), TITLE, columns=5 if len(datasets) > 6 else 3)
+    figure, axes = panels(
+        len(datasets), TITLE, columns=4 if len(datasets) > 6 else 3, size=(2.7, 2.5)
+    )
     for one, dataset in zip(axes, datasets, strict=True):
         part = table[table.dataset == dataset]
         draw_growth(one, part, 1.0, 0.0, color=COLOUR, marker="o")

@@ -36,7 +36,9 @@ def draw(table: pd.DataFrame) -> Figure:
     datasets = [dataset for dataset, _ in by_dataset(table)]
     if not datasets:
         return nothing(TITLE, "no held-out structures")
-    figure, axes = panels(len(datasets), TITLE, columns=5 if len(datasets) > 6 else 3)
+    figure, axes = panels(
+        len(datasets), TITLE, columns=4 if len(datasets) > 6 else 3, size=(2.7, 2.5)
+    )
     for one, dataset in zip(axes, datasets, strict=True):
         _panel(one, table[table.dataset == dataset])
         one.set_title(wording.dataset(dataset))
@@ -53,6 +55,6 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
     for group, shade in zip(groups, shades(len(groups)), strict=True):
         part = table[table.size_group == group]
         axes.stairs(part.density, [*part.low, part.high.iloc[-1]], color=shade, lw=1.4)
-        lines.append((f"N = {group}: rms {part['std'].iloc[0]:.2g}", shade))
-    axes.set_ylim(0, 1.35 * max(0.42, table.density.max()))
+        lines.append((f"N = {group}: rms {part['std'].iloc[0]:.2f}", shade))
+    axes.set_ylim(0, 1.6 * max(0.42, table.density.max()))
     coloured_lines(axes, lines)

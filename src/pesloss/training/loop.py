@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.config import TrainingSpec
 from pesloss.errors import PeslossError
 from pesloss.files import written_whole
 from pesloss.graphs import Batch, Batcher, Graphs
 from pesloss.models import Potential, Prediction
+from pesloss.settings import TrainingSpec
 from pesloss.training.objective import Objective
 from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
 
@@ -205,7 +205,7 @@ class Training:
         progress.recent.append((energy.mean().item(), force.mean().item()))
 
     def _not_finite(self, step: int, batch: Batch, prediction: Prediction) -> str:
-        bad_atom = ~(prediction.forces.isfinite().all(dim=1))
+        bad_atom = ~self.objective.force_terms(batch, prediction).isfinite().all(dim=1)
         bad = ~self.objective.energy_terms(batch, prediction).isfinite()
         bad[batch.structure[bad_atom]] = True
         chosen = np.flatnonzero(bad.numpy()) if bool(bad.any()) else np.arange(len(batch.index))

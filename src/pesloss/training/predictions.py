@@ -19,7 +19,7 @@ def read_predictions(path: Path | str, names: Sequence[str]) -> dict[str, NDArra
         When it is missing, truncated or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {name: archive[name] for name in names}
     except FileNotFoundError:
         raise PeslossError(f"{path}: no such file") from None

@@ -5,9 +5,11 @@ one of trained models has ``SCOPE = "runs"`` and ``measure(data: Comparison, opt
 Both yield measurements.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pesloss.errors import wrong_value
 
@@ -17,14 +19,30 @@ def names() -> list[str]:
     return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem[0] != "_")
 
 
-def load(name: str, where: str = "claim") -> ModuleType:
+def load(name: str, where: str = "claim", options: Mapping[str, Any] | None = None) -> ModuleType:
     """Return the statistic of that name.
+
+    Parameters
+    ----------
+    name
+        Stem of a file of this folder.
+    where
+        File that names it.
+    options
+        Options it is to be given; they are checked.
 
     Raises
     ------
     PeslossError
-        When there is no such file; the message lists the names there are.
+        When there is no such file, option or value; the message lists those there are.
     """
     if name not in names():
         raise wrong_value(where, "statistic", name, names())
-    return import_module(f"{__name__}.{name}")
+    module = import_module(f"{__name__}.{name}")
+    known = getattr(module, "OPTIONS", {})
+    for key, value in (options or {}).items():
+        if key not in known:
+            raise wrong_value(where, f"option of {name}", key, sorted(known) or "none")
+        if value not in known[key]:
+            raise wrong_value(where, f"option {key} of {name}", value, known[key])
+    return module

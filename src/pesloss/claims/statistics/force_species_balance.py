@@ -57,11 +57,11 @@ def _by_structure(
         ).fillna(0.0)
         for result in runs
     ]
-    present = (tables[0]["count"] > 0).sum()
-    names = [str(name) for name in present.index[present >= SMALLEST_GROUP]]
+    counts = tables[0]["count"]
+    names = [str(name) for name in counts if (counts[name] > 0).sum() >= SMALLEST_GROUP]
     if len(names) < 2:
         raise NotMeasurable(f"fewer than two species in {SMALLEST_GROUP} test structures")
     sums = np.stack([table["sum"][names].to_numpy() for table in tables])
     family = data.tested().set_index("structure")["group"]
     groups = pd.Series(tables[0].index).map(family).to_numpy(dtype=str)
-    return sums, tables[0]["count"][names].to_numpy(float), names, groups
+    return sums, counts[names].to_numpy(float), names, groups

@@ -16,7 +16,6 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from pydantic import Field
 
-from pesloss.config import PositiveFloat, PositiveInt, Strict
 from pesloss.data.crystals import boxes, strained
 from pesloss.data.families import (
     Built,
@@ -29,6 +28,7 @@ from pesloss.data.families import (
     shared_out,
     twins,
 )
+from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 SURFACES = {"fcc100": fcc100, "fcc110": fcc110, "fcc111": fcc111}
 Metal = Literal["Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"]

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from pesloss.config import PositiveInt, Strict
 from pesloss.data.families import Symbol, log_uniform
 from pesloss.data.store import table_of
+from pesloss.specification import PositiveInt, Strict
 
 Proportions = Literal["equal", "random"]
 Counts = npt.NDArray[np.int64]

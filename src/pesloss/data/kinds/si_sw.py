@@ -18,7 +18,6 @@ from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
 )
 from pydantic import Field
 
-from pesloss.config import PositiveFloat, PositiveInt, Strict
 from pesloss.data.crystals import strained
 from pesloss.data.families import (
     Built,
@@ -31,6 +30,7 @@ from pesloss.data.families import (
     twins,
 )
 from pesloss.data.melts import Schedule, snapshots
+from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 DIAMOND = 5.431  # lattice constant, Å
 Crystal = Literal["diamond", "beta_tin", "bcc", "fcc"]

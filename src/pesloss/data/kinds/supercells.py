@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from pesloss.config import PositiveInt, Strict
 from pesloss.data.families import Symbol, dealt_out, log_uniform
 from pesloss.data.kinds import labels
 from pesloss.data.store import table_of
+from pesloss.specification import PositiveInt, Strict
 
 
 class Recipe(Strict):

@@ -13,7 +13,6 @@ from ase import Atoms
 from pydantic import Field
 from tblite.ase import TBLite
 
-from pesloss.config import PositiveFloat, PositiveInt, Strict
 from pesloss.data import molecules
 from pesloss.data.families import (
     Built,
@@ -28,6 +27,7 @@ from pesloss.data.families import (
     shared_out,
     twins,
 )
+from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 Phase = Literal["molecule", "cluster", "alkane", "polyene", "water_cluster", "silane"]
 SHARES: dict[Phase, float] = {

@@ -1,0 +1,173 @@
+"""A tiny real dataset, and runs on it that take a second."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from pesloss.data.store import structure_table
+from pesloss.dataset_statistics import DatasetStatistics, size_edges
+from pesloss.files import write_table
+from pesloss.graphs import Graphs, build_graphs
+from pesloss.runs import Run
+from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.training.job import Inputs, RunFiles, prepare, splits_of, train_run
+from pesloss.training.loop import Training
+
+SPECIES = ("Al", "Cu")
+MODEL = ModelSpec(representation="schnet", n_features=8, n_interactions=1, n_radial=6, cutoff=4.0)
+SPEC = TrainingSpec(
+    n_steps=12, batch_size=4, n_validations=3, n_validation_structures=6, n_signal_structures=4
+)
+RUN = Run("tiny", "schnet", "standardized", "standardized")
+
+
+def rattled(name: str, rng: np.random.Generator, n: int, periodic: bool) -> Atoms:
+    """A piece of an alloy with EMT's energy and forces."""
+    atoms = bulk("Cu", "fcc", a=3.8, cubic=True)
+    atoms = atoms if periodic else atoms.repeat((2, 2, 1))[:n]
+    atoms.pbc = periodic
+    atoms.symbols = list(rng.choice(SPECIES, len(atoms)))
+    atoms.rattle(0.12, rng=rng)
+    atoms.calc = EMT()
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    atoms.info = {"structure": name, "group": name, "phase": "crystal" if periodic else "cluster"}
+    return atoms
+
+
+def statistics_of(table: pd.DataFrame, forces: dict[str, float]) -> DatasetStatistics:
+    """Means by least squares, spreads by decree."""
+    counts = table[[f"n_{s}" for s in SPECIES]].to_numpy(float)
+    mean = np.linalg.lstsq(counts, table.energy.to_numpy(), rcond=None)[0]
+    fraction = counts / counts.sum(axis=1, keepdims=True)
+    return DatasetStatistics(
+        dataset="tiny",
+        species=SPECIES,
+        mean=tuple(map(float, mean)),
+        mean_se=(0.1, None),
+        std=(0.3, 0.6),
+        std_se=(0.01, 0.02),
+        local_energy_scale=(0.3, 0.6),
+        floored=(),
+        unidentified=(),
+        shared={"kappa": 0.0, "tau": 0.0},
+        force_scale=tuple(forces[s] for s in SPECIES),
+        force_scale_se=(0.01, 0.01),
+        size_edges=size_edges(table.n_atoms.to_numpy()),
+        fraction_mean=tuple(map(float, fraction.mean(axis=0))),
+        fraction_std=tuple(map(float, fraction.std(axis=0))),
+        composition_groups=SPECIES,
+        n_structures=len(table),
+        n_families=len(table),
+    )
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Forty alloys of 2 to 9 atoms, their split and statistics."""
+
+    structures: list[Atoms]
+    table: pd.DataFrame
+    splits: pd.DataFrame
+    statistics: DatasetStatistics
+    graphs: Graphs
+    model: ModelSpec = MODEL
+    spec: TrainingSpec = SPEC
+
+    def write(self, folder: Path) -> Inputs:
+        """Write what earlier stages would have left."""
+        inputs = Inputs(folder / "graphs.npz", folder / "splits.csv", folder / "statistics.json")
+        self.graphs.write(inputs.graphs)
+        write_table(inputs.splits, self.splits)
+        self.statistics.write(inputs.statistics)
+        return inputs
+
+    def times(self, factor: float) -> "Tiny":
+        """The same data with energies and forces in another unit."""
+
+        def scaled(values: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(factor * value for value in values)
+
+        old = self.statistics
+        return replace(
+            self,
+            statistics=replace(
+                old,
+                mean=scaled(old.mean),
+                local_energy_scale=scaled(old.local_energy_scale),
+                force_scale=scaled(old.force_scale),
+            ),
+            graphs=replace(
+                self.graphs, energy=factor * self.graphs.energy, forces=factor * self.graphs.forces
+            ),
+        )
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Tiny:
+    rng = np.random.default_rng(7)
+    structures = [rattled(f"s{i:02}", rng, 2 + i % 8, i % 5 == 4) for i in range(40)]
+    table = structure_table(structures)
+    split = np.resize(["train", "train", "validation", "train", "test"], 40)
+    splits = pd.DataFrame({"structure": table.structure, "split": split})
+    numbers = np.concatenate([atoms.symbols for atoms in structures])
+    forces = np.concatenate([atoms.get_forces() for atoms in structures])
+    scale = {s: float(np.sqrt(np.mean(forces[numbers == s] ** 2))) for s in SPECIES}
+    statistics = statistics_of(table[split == "train"], scale)
+    return Tiny(structures, table, splits, statistics, build_graphs(structures, MODEL.cutoff))
+
+
+@pytest.fixture
+def make_training(tiny: Tiny, tmp_path: Path) -> Callable[..., Training]:
+    """A training of the tiny dataset, ready to run."""
+
+    def make(run: Run | None = None, data: Tiny = tiny, **changes: object) -> Training:
+        inputs = data.write(tmp_path)
+        spec = TrainingSpec.model_validate({**data.spec.model_dump(), **changes})
+        split = splits_of(data.graphs, inputs.splits)
+        chosen = run or RUN
+        return prepare(chosen, data.graphs, split, data.statistics, data.model, spec)
+
+    return make
+
+
+def files_in(folder: Path) -> RunFiles:
+    """The files of a run in one folder."""
+    return RunFiles(
+        folder / "record.json",
+        folder / "weights.pt",
+        folder / "history.csv",
+        folder / "loss_signal.csv.gz",
+        folder / "gradient_signal.csv",
+        folder / "predictions.npz",
+    )
+
+
+RunTiny = Callable[..., RunFiles]
+
+
+@pytest.fixture
+def run_tiny(tiny: Tiny, tmp_path: Path) -> RunTiny:
+    """Train the tiny dataset from files to files."""
+
+    def train(
+        name: str,
+        run: Run = RUN,
+        data: Tiny = tiny,
+        **options: object,
+    ) -> RunFiles:
+        inputs = data.write(tmp_path / name)
+        files = files_in(tmp_path / name)
+        checkpoint = tmp_path / name / "checkpoint.pt"
+        train_run(run, inputs, data.model, data.spec, files, checkpoint, **options)  # type: ignore[arg-type]
+        return files
+
+    return train
