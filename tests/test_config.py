@@ -79,6 +79,18 @@ MISTAKES: dict[str, tuple[str, Path_, Any, tuple[str, ...]]] = {
         [0.0, 0.5],
         ("signal_at", "1.0"),
     ),
+    "unknown option": (
+        "ablations/label_exponent.yaml",
+        ("claims", 0, "options"),
+        {"estimatr": "gamma"},
+        ("estimatr", "estimator"),
+    ),
+    "unknown value of an option": (
+        "ablations/label_exponent.yaml",
+        ("claims", 0, "options"),
+        {"estimator": "gama"},
+        ("gama", "gamma"),
+    ),
     "no seed": ("config.yaml", ("seeds",), [], ("seeds", "at least 1")),
     "unknown representation": (
         "models/schnet.yaml",

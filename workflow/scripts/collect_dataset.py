@@ -12,6 +12,6 @@ with job(snakemake) as running:
     failures = [read_table(path, ("structure", "reason")) for path in snakemake.input.failures]
     structures, failed = collect(spec, snakemake.params.preset, parts, failures)
     running.log.write(f"{len(structures)} structures, {len(failed)} failed\n")
-    write_structures(snakemake.output.structures, structures, spec.recipe)
+    write_structures(snakemake.output.structures, structures, spec.described())
     write_table(snakemake.output.table, structure_table(structures))
     write_table(snakemake.output.failures, failed)

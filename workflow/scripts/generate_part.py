@@ -15,5 +15,5 @@ with job(snakemake) as running:
         snakemake.params.n_parts,
         running.progress,
     )
-    write_structures(snakemake.output.structures, structures, spec.recipe)
+    write_structures(snakemake.output.structures, structures, spec.described())
     write_table(snakemake.output.failures, failure_table(failures))

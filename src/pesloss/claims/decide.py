@@ -57,21 +57,23 @@ def decide_ablation(
     """
     compared = list(compared)
     rows: list[dict[str, Any]] = []
-    left_out: list[tuple[str, ...]] = []
+    left_out: list[dict[str, Any]] = []
     for claim in ablation.claims:
         module = statistics.load(claim.statistic, name)
         subjects: Iterable[Any] = labels.values() if module.SCOPE == "labels" else compared
         for data in subjects:
-            model = "" if module.SCOPE == "labels" else data.model
+            described = _described(name, claim, data)
             sampling = Sampling(_generator(name, claim, data.dataset), n_resamples, claim.level)
-            try:
-                rows += _rows(name, claim, module, data, sampling)
-            except NotMeasurable as reason:
-                if claim.must_be:
-                    about_it = f"{claim.claim} {claim.statistic} of {data.dataset}"
-                    raise PeslossError(f"{name}: control {about_it}: {reason}") from None
-                about = (name, claim.claim, data.dataset, model, claim.statistic, str(reason))
-                left_out.append(about)
+            for found in _measured(module, claim, data, sampling):
+                if isinstance(found, Measurement):
+                    rows.append({**described, **_decided(claim, found)})
+                else:
+                    left_out.append({**described, "reason": str(found)})
+    controls = [row for row in left_out if row["must_be"]]
+    if controls:
+        row = controls[0]
+        about = f"{row['claim']} {row['statistic']} of {row['dataset']}"
+        raise PeslossError(f"{name}: control {about}: {row['reason']}")
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS)
 
 
@@ -80,13 +82,20 @@ def _generator(ablation: str, claim: ClaimSpec, dataset: str) -> np.random.Gener
     return np.random.default_rng(zlib.crc32(text.encode()))
 
 
-def _rows(
-    name: str, claim: ClaimSpec, module: Any, data: LabelData | Comparison, sampling: Sampling
-) -> Iterator[dict[str, Any]]:
-    for found in module.measure(data, claim.options, sampling):
-        if claim.losses and found.loss.split("+")[0] not in claim.losses:
-            continue
-        yield {**_described(name, claim, data), **_decided(claim, found)}
+def _measured(
+    module: Any, claim: ClaimSpec, data: LabelData | Comparison, sampling: Sampling
+) -> Iterator[Measurement | NotMeasurable]:
+    """Yield what the claim is about, and what of it has no meaning on the data."""
+    try:
+        for found in module.measure(data, claim.options, sampling):
+            if isinstance(found, NotMeasurable) or _is_about(claim, found):
+                yield found
+    except NotMeasurable as reason:
+        yield reason
+
+
+def _is_about(claim: ClaimSpec, found: Measurement) -> bool:
+    return not claim.losses or found.loss.split("+")[0] in claim.losses
 
 
 def _described(name: str, claim: ClaimSpec, data: LabelData | Comparison) -> dict[str, Any]:

@@ -52,20 +52,22 @@ class Sampling:
         families: NDArray[Any],
         n_seeds: int = 1,
         **about: Any,
-    ) -> Measurement:
+    ) -> "Measurement | NotMeasurable":
         """Measure a statistic of weights (B, n_seeds, K) of the structures under each seed.
 
-        Raises
-        ------
-        NotMeasurable
-            When there are too few families, or resamples without an answer.
+        Returns
+        -------
+        Measurement or NotMeasurable
+            The latter when there are too few families or too many resamples without an answer. It
+            is returned, not raised, so that the other groups and losses are still measured.
         """
         try:
             estimate, low, high = two_level_interval(
                 statistic, families, n_seeds, self.rng, self.n_resamples, self.level
             )
         except PeslossError as too_little:
-            raise NotMeasurable(str(too_little)) from None
+            named = " ".join(str(about[key]) for key in ("loss", "group") if about.get(key))
+            return NotMeasurable(f"{named}: {too_little}" if named else str(too_little))
         return Measurement(estimate, low, high, len(families), n_seeds, **about)
 
 

@@ -42,6 +42,11 @@ class DatasetSpec(Strict):
         model: type[BaseModel] = kind_module(self.kind, where).Recipe
         return parse(model, self.recipe, f"{where}: recipe")
 
+    def described(self) -> dict[str, Any]:
+        """Return kind, seed and the whole recipe, defaults included, to be kept with the data."""
+        recipe = self.parsed_recipe().model_dump(mode="json")
+        return {"kind": self.kind, "seed": self.seed, **recipe}
+
     def has_geometry(self) -> bool:
         """Tell whether structures have positions (plan and build) or are drawn as a table."""
         return hasattr(kind_module(self.kind), "plan")

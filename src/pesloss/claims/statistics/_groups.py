@@ -20,7 +20,7 @@ def group_ratio(
     by: str,
     sampling: Sampling,
     **about: Any,
-) -> Measurement:
+) -> Measurement | NotMeasurable:
     """Measure the log ratio of mean values between the groups that differ most elsewhere.
 
     Parameters

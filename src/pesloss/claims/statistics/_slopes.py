@@ -12,7 +12,7 @@ from pesloss.inference import exponent_of, line_exponent_of
 
 def label_slope(
     data: LabelData, values: Array, sampling: Sampling, half: bool = False, line: bool = False
-) -> Measurement:
+) -> Measurement | NotMeasurable:
     """Measure the slope of log⟨values⟩ on log N over held-out structures."""
     return slope_interval(data.held_out, values[None], sampling, half, line)
 
@@ -24,7 +24,7 @@ def slope_interval(
     half: bool = False,
     line: bool = False,
     **about: Any,
-) -> Measurement:
+) -> Measurement | NotMeasurable:
     """Measure the slope of log⟨values⟩ on log N.
 
     Parameters

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pesloss.claims.measurement import Measurement, Sampling
+from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._groups import group_ratio
 from pesloss.claims.statistics._options import choose, metric
@@ -14,7 +14,7 @@ OPTIONS = {"metric": ("mse", "mae")}
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the log ratio of metric(ΔE') between two composition groups for each loss.
 
     The groups are those that differ most on validation structures; the ratio is measured on test

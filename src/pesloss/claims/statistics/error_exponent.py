@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pesloss.claims.measurement import Measurement, Sampling
+from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
@@ -14,7 +14,7 @@ OPTIONS = {"of": ("energy", "forces")}
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield α of ``⟨ΔE²⟩ ∝ N^(2α)`` on test structures for each loss at its own best weight.
 
     With ``of: forces`` the same of the mean squared force error of a structure (C10).

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pesloss.claims.measurement import Measurement, Sampling
+from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose, metric
 from pesloss.claims.statistics._slopes import slope_interval
@@ -16,7 +16,7 @@ OPTIONS = {"metric": ("mse", "mae", "huber")}
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the slope of log metric(ΔE') on log N, ``ΔE' = ΔE / (r sqrt(Σσ_z²))``.
 
     The constant r makes the root mean square 1, which puts Huber's δ at one standard deviation of

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pesloss.claims.measurement import LabelData, Measurement, Sampling
+from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
@@ -14,7 +14,7 @@ SCOPE = "labels"
 
 def measure(
     data: LabelData, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the exponent of the root mean square of F' in a structure against N; 0 is none."""
     choose(options, {}, "force_exponent")
     forces = data.held_out_forces

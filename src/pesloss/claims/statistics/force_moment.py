@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pesloss.claims.measurement import Array, LabelData, Measurement, Sampling
+from pesloss.claims.measurement import Array, LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import cell_mean, families
 from pesloss.claims.statistics._options import choose
 
@@ -14,7 +14,7 @@ SMALLEST_GROUP = 20
 
 def measure(
     data: LabelData, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the mean square of F' of each species, or its share of components beyond ±2.576.
 
     Species in fewer than 20 held-out structures are passed over.

@@ -16,7 +16,7 @@ SMALLEST_GROUP = 20
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the spread over species of ``log(RMSE_z / η_z)``, for each loss at its best weight.
 
     The standard deviation over the species that are in at least 20 test structures; 0 is perfect

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Array, Measurement, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, NotMeasurable, RunResult, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
@@ -17,7 +17,7 @@ OPTIONS = {"of": ("energy_gradient", "energy_jacobian", "force_gradient")}
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the slope of a structure's gradient norm on log N, averaged over trained steps.
 
     ``energy_gradient`` is the gradient of the energy term by the parameters, expected to go as

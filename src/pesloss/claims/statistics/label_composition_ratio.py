@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pesloss.claims.measurement import LabelData, Measurement, Sampling
+from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.statistics._groups import group_ratio
 from pesloss.claims.statistics._options import choose, metric
 
@@ -13,7 +13,7 @@ OPTIONS = {"metric": ("mse", "mae", "huber")}
 
 def measure(
     data: LabelData, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the log ratio of metric(E') between two composition groups; 0 is no dependence.
 
     The two groups are those with the largest and the smallest metric on the training split; the

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Array, LabelData, Measurement, Sampling
+from pesloss.claims.measurement import Array, LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
@@ -17,7 +17,7 @@ SMALLEST_GROUP = 40
 
 def measure(
     data: LabelData, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield α of ``⟨(E − Σμ_z)²⟩ ∝ N^(2α)`` on held-out labels.
 
     By gamma regression, or by a line through log|E − Σμ_z| (science.md §2: heavy tails at small N

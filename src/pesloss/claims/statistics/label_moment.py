@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pesloss.claims.measurement import Array, LabelData, Measurement, Sampling
+from pesloss.claims.measurement import Array, LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import cell_mean, families
 from pesloss.claims.statistics._options import choose
 from pesloss.evaluation.moments import TAIL
@@ -20,7 +20,7 @@ SMALLEST_GROUP = 20
 
 def measure(
     data: LabelData, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield mean, mean square or share beyond ±2.576 of E' of held-out labels.
 
     The variance is taken about 0, the mean that the claim states. Groups of fewer than 20

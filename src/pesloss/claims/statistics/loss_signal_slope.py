@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Array, Measurement, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, NotMeasurable, RunResult, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
@@ -16,7 +16,7 @@ SCOPE = "runs"
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield the slope of a structure's mean energy term on log N over the second half of training.
 
     0 means that every structure has the same share of the loss whatever its size; science.md §3

@@ -16,7 +16,7 @@ REFERENCE = "standardized"
 
 def measure(
     data: Comparison, options: Mapping[str, Any], sampling: Sampling
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | NotMeasurable]:
     """Yield how much a loss shifts error from large to small structures against standardized.
 
     ``log(RMSE_small / RMSE_small^std) − log(RMSE_large / RMSE_large^std)``, the smallest and the
