@@ -12,8 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import Tiny
 from numpy.typing import NDArray
 
+from pesloss.batches import Batcher
 from pesloss.errors import PeslossError
-from pesloss.graphs import Batcher, Graphs, build_graphs
+from pesloss.graphs import Graphs, build_graphs
 
 CUTOFF = 3.2
 

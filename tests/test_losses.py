@@ -10,9 +10,9 @@ import torch
 from conftest import Tiny
 
 from pesloss import losses
+from pesloss.batches import Batch, Batcher
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
-from pesloss.graphs import Batch, Batcher
 from pesloss.losses.base import huber, mae, mse
 from pesloss.models import Prediction
 from pesloss.training.objective import Objective, targets

@@ -8,7 +8,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import Tiny
 from numpy.typing import NDArray
 
-from pesloss.graphs import Batcher, build_graphs
+from pesloss.batches import Batcher
+from pesloss.graphs import build_graphs
 from pesloss.models import Potential, Prediction, build_model
 from pesloss.settings import ModelSpec
 

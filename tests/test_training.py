@@ -17,11 +17,11 @@ from conftest import RUN, RunTiny, Tiny, files_in
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pesloss.batches import Batcher
 from pesloss.claims.runs import SAME_FOR_EVERY_LOSS
 from pesloss.closure import PACKAGE
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_table
-from pesloss.graphs import Batcher
 from pesloss.runs import Run
 from pesloss.training.job import RunFiles, splits_of
 from pesloss.training.loop import (

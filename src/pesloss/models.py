@@ -6,8 +6,8 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
+from pesloss.batches import Batch
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.graphs import Batch
 from pesloss.schnetpack_compat import import_schnetpack
 from pesloss.settings import ModelSpec
 

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from pesloss import losses, provenance
+from pesloss.batches import Batcher
 from pesloss.closure import code_of
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.files import read_table, write_json, write_table, written_whole
-from pesloss.graphs import Batcher, Graphs
+from pesloss.graphs import Graphs
 from pesloss.models import build_model
 from pesloss.runs import Run, settings_of
 from pesloss.settings import ModelSpec, TrainingSpec

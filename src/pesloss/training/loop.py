@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pesloss.batches import Batch, Batcher
 from pesloss.errors import PeslossError
 from pesloss.files import written_whole
-from pesloss.graphs import Batch, Batcher, Graphs
+from pesloss.graphs import Graphs
 from pesloss.models import Potential, Prediction
 from pesloss.settings import TrainingSpec
 from pesloss.training.objective import Objective

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pesloss import losses
+from pesloss.batches import Batch
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.graphs import Batch, Graphs
+from pesloss.graphs import Graphs
 from pesloss.models import Prediction
 
 

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.graphs import Batcher, Graphs
+from pesloss.batches import Batcher
+from pesloss.graphs import Graphs
 from pesloss.models import Potential
 from pesloss.training.objective import Objective
 
