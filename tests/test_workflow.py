@@ -1,5 +1,6 @@
 """The workflow as users meet it: end to end at toy size, re-planned after edits, interrupted."""
 
+import json
 import os
 import shutil
 import signal
@@ -122,7 +123,8 @@ def test_both_snakefiles_plan_the_same_jobs(finished: Path) -> None:
 
 def test_plan_lists_stages_in_order(finished: Path) -> None:
     stages = list(planned(finished, "--configfile", "config/config.yaml"))
-    wanted = ["draw_dataset", "fit_statistics", "train", "evaluate_run", "decide_claims"]
+    wanted = ["generate_part", "collect_dataset", "split_dataset", "fit_statistics"]
+    wanted += ["train", "evaluate_run", "tabulate_runs", "collect_claims", "tabulate_cost"]
     assert [stage for stage in stages if stage in wanted] == wanted
 
 
@@ -184,10 +186,10 @@ def test_rule_file_of_an_ablation_is_picked_up(project: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "parts"),
     [
-        ("losses_by_size", "models: [schnet]", "energy_losses: [hubber]", ["hubber", "raw"]),
+        ("equivariant_model", "[raw, per_atom,", "[raw, hubber,", ["hubber", "per_atom"]),
         ("losses_by_size", "models: [schnet]", "models: [schnett]", ["schnett", "painn"]),
         ("losses_by_size", "emt_alloys]", "emt_alloy]", ["emt_alloy", "si_sw"]),
-        ("losses_by_size", "question:", "qestion:", ["qestion", "question"]),
+        ("losses_by_size", "relation: less", "relatoin: less", ["relatoin", "relation"]),
         ("label_exponent", "label_exponent,", "label_exponnt,", ["label_exponnt", "label_moment"]),
     ],
 )
@@ -198,7 +200,7 @@ def test_misspelt_names_are_refused_in_one_line(
     edit(path, old, new)
     done = snakemake(project, "--dry-run", *SMOKE, check=False)
     assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if f"{name}.yaml" in line]
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if f"{name}.yaml" in line]
     assert len(lines) == 1
     assert all(part in lines[0] for part in parts), lines
 
@@ -210,7 +212,7 @@ def test_truncated_result_is_named_in_one_line(project: Path) -> None:
     target = "results-smoke/statistics/si_sw/statistics.json"
     done = snakemake(project, target, *SMOKE, check=False)
     assert done.returncode != 0
-    log = project / "results-smoke/logs/fit_statistics/si_sw.log"
+    log = project / "results-smoke/logs/split_dataset/si_sw.log"
     lines = log.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1
     assert "structures.csv" in lines[0]
@@ -226,12 +228,24 @@ def test_wrong_control_fails_the_workflow(project: Path) -> None:
     assert not (project / "results-smoke/tables/controls.csv").exists()
 
 
+def final_weights(record: Path) -> str:
+    return str(json.loads(record.read_text(encoding="utf-8"))["hashes"]["final_weights"])
+
+
+def log_of(project: Path, record: Path) -> Path:
+    folder = record.parent.relative_to(project / "results-smoke/runs")
+    return project / "results-smoke/logs/train" / f"{folder}.log"
+
+
 def test_killed_workflow_goes_on_where_it_stopped(project: Path) -> None:
     runs = sorted((project / "results-smoke/runs/si_sw").glob("**/record.json"))[:2]
-    weights = [path.with_name("weights.pt").read_bytes() for path in runs]
+    weights = [final_weights(path) for path in runs]
     for path in runs:
         path.unlink()
     targets = [str(path.relative_to(project)) for path in runs]
+    started = [log_of(project, path) for path in runs]
+    for path in started:
+        path.unlink()
     killed = subprocess.Popen(
         [sys.executable, "-m", "snakemake", *targets, "--cores", "1", *SMOKE],
         cwd=project,
@@ -241,14 +255,14 @@ def test_killed_workflow_goes_on_where_it_stopped(project: Path) -> None:
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not any(path.is_file() for path in runs) and time.monotonic() < deadline:
+    while not all(path.is_file() for path in started) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     snakemake(project, "--unlock", *SMOKE)
     assert planned(project, *targets, *SMOKE)["train"] == 1
     snakemake(project, *targets, *SMOKE)
-    assert [path.with_name("weights.pt").read_bytes() for path in runs] == weights
+    assert [final_weights(path) for path in runs] == weights
 
 
 def test_report_opens_offline(finished: Path, tmp_path: Path) -> None:
