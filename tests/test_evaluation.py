@@ -208,6 +208,21 @@ def test_a_summary_is_that_of_a_loop() -> None:
     assert found == pytest.approx(expected)
 
 
+def test_a_suite_without_runs_has_the_same_columns(
+    tiny: Tiny, run_tiny: RunTiny, tmp_path: Path
+) -> None:
+    path = tmp_path / "statistics" / "tiny" / "labels.csv"
+    write_table(path, label_table(tiny.table, tiny.splits, tiny.statistics))
+    files = run_tiny("raw", run=Run("tiny", "schnet", "raw"))
+    out = files.record.parent / "structures.csv.gz"
+    graphs = files.record.parent / "graphs.npz"
+    evaluate_run(files.predictions, graphs, path, out, out.with_name("atoms.csv.gz"))
+    none, one = run_tables([], [str(path)]), run_tables([str(out)], [str(path)])
+    for name in one:
+        assert len(none[name]) == 0
+        assert set(none[name].columns) <= set(one[name].columns), name
+
+
 def test_shares_of_the_signal_add_up(tiny: Tiny, run_tiny: RunTiny, tmp_path: Path) -> None:
     folder = tmp_path / "statistics" / "tiny"
     path = folder / "labels.csv"
@@ -221,7 +236,8 @@ def test_shares_of_the_signal_add_up(tiny: Tiny, run_tiny: RunTiny, tmp_path: Pa
         evaluated.append(str(out))
     tables = run_tables(evaluated, [str(path)])
     signal = tables["signal"]
-    for _, part in signal.groupby(["energy_loss", "step", "quantity"]):
+    assert set(signal.axis) == {"size_group", "composition_group"}
+    for _, part in signal.groupby(["energy_loss", "axis", "step", "quantity"]):
         mean = np.average(part.share_over_expected, weights=part.n_structures)
         assert mean == pytest.approx(1)
     assert list(tables["runs"].energy_loss) == ["raw", "standardized"]

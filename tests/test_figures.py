@@ -88,7 +88,8 @@ def tables() -> dict[str, pd.DataFrame]:
     sizes = zip(SIZES, (3.0, 12.0, 40.0), strict=True)
     grid = itertools.product((5, 10), ("energy_term", "energy_gradient"), sizes)
     signal = pd.DataFrame([(step, what, *size) for step, what, size in grid],
-                          columns=["step", "quantity", "size_group", "mean_n_atoms"])  # fmt: skip
+                          columns=["step", "quantity", "group", "mean_n_atoms"])  # fmt: skip
+    signal = signal.assign(axis="size_group")
     species = pd.DataFrame({"species": ["C", "H"]})
     scale = species.assign(dataset="xtb_varied", force_scale_ev_per_angstrom=(1.0, 0.5))
     edges = np.linspace(-6, 6, 61)

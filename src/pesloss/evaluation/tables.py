@@ -13,8 +13,19 @@ from pesloss.claims.runs import score
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.files import read_table
 from pesloss.inference import exponent_of
+from pesloss.runs import RUN_COLUMNS
 
 AXES = ("size_group", "composition_group", "phase")
+SUMMARY = (
+    "n_structures",
+    "energy_rmse_mev_per_atom",
+    "energy_rmse_mev_per_root_atom",
+    "energy_rmse_mev",
+    "standardized_energy_rmse",
+    "bias_mev_per_atom",
+    "spread_mev_per_root_atom",
+    "force_rmse_mev_per_angstrom",
+)
 
 
 def joined(names: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
@@ -74,8 +85,8 @@ def run_tables(
     -------
     dict
         ``runs``: one row a run; ``groups``: one a run and group of test structures; ``species``:
-        one a run and species; ``signal``: one a run, window of steps and size group; ``errors``:
-        one a run and test structure.
+        one a run and species; ``signal``: one a run, window of steps and group; ``errors``: one
+        a run and test structure.
     """
     groups_of = {Path(p).parent.name: read_table(p).set_index("structure") for p in labels}
     parts: dict[str, list[pd.DataFrame]] = {
@@ -86,7 +97,24 @@ def run_tables(
         about = result.run.columns
         for name, table in _tables(result, groups_of[result.run.dataset]):
             parts[name].append(table.assign(**about)[[*about, *table.columns]])
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    return {
+        name: pd.concat(tables, ignore_index=True) if tables else empty(name)
+        for name, tables in parts.items()
+    }
+
+
+def empty(name: str) -> pd.DataFrame:
+    """Return the table ``name`` of a suite without runs: its columns and no rows."""
+    errors = ["structure", "phase", "n_atoms", "size_group", "composition_group"]
+    means = list(SUMMARY)
+    columns = {
+        "runs": ["validation_score", *means, "error_exponent", "seconds", "peak_memory_mib"],
+        "groups": ["axis", "group", "mean_n_atoms", *means],
+        "species": ["species", "force_rmse_ev_per_angstrom", "n_atoms"],
+        "signal": ["step", "axis", "quantity", "group", "mean_n_atoms", "share_over_expected"],
+        "errors": [*errors, "energy_error", "energy_scale", "force_mse"],
+    }
+    return pd.DataFrame(columns=[*RUN_COLUMNS, *columns[name]])
 
 
 def _tables(result: RunResult, labels: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -129,17 +157,21 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
     which grows as √N (science.md §5).
     """
     error, n = errors.energy_error, errors.n_atoms
-    return {
-        "n_structures": len(errors),
-        "energy_rmse_mev_per_atom": 1e3 * float(np.sqrt(np.mean((error / n) ** 2))),
-        "energy_rmse_mev_per_root_atom": 1e3 * float(np.sqrt(np.mean(error**2 / n))),
-        "energy_rmse_mev": 1e3 * float(np.sqrt(np.mean(error**2))),
-        "standardized_energy_rmse": float(np.sqrt(np.mean((error / errors.energy_scale) ** 2))),
-        "bias_mev_per_atom": 1e3 * float(np.mean(error / n)),
-        "spread_mev_per_root_atom": 1e3 * float(np.std(error / np.sqrt(n))),
-        "force_rmse_mev_per_angstrom": 1e3
-        * float(np.sqrt(np.average(errors.force_mse, weights=n))),
-    }
+    values = (
+        len(errors),
+        1e3 * _rms(error / n),
+        1e3 * _rms(error / np.sqrt(n)),
+        1e3 * _rms(error),
+        _rms(error / errors.energy_scale),
+        1e3 * float(np.mean(error / n)),
+        1e3 * float(np.std(error / np.sqrt(n))),
+        1e3 * float(np.sqrt(np.average(errors.force_mse, weights=n))),
+    )
+    return dict(zip(SUMMARY, values, strict=True))
+
+
+def _rms(values: pd.Series) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _group_rows(tested: pd.DataFrame) -> pd.DataFrame:
@@ -152,21 +184,27 @@ def _group_rows(tested: pd.DataFrame) -> pd.DataFrame:
 
 
 def _signal_rows(result: RunResult, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of a size group in loss and gradient, over its share of structures."""
-    loss = _shares(result.loss_signal, ["energy_term", "force_term"], labels)
-    gradient = _shares(
-        result.gradient_signal, ["energy_gradient", "energy_jacobian", "force_gradient"], labels
-    )
-    return pd.concat([loss, gradient], ignore_index=True)
+    """Return the share of each group in loss and gradient, over its share of structures."""
+    parts = [
+        _shares(table, quantities, labels, axis)
+        for axis in ("size_group", "composition_group")
+        for table, quantities in (
+            (result.loss_signal, ["energy_term", "force_term"]),
+            (result.gradient_signal, ["energy_gradient", "energy_jacobian", "force_gradient"]),
+        )
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _shares(table: pd.DataFrame, quantities: list[str], labels: pd.DataFrame) -> pd.DataFrame:
-    group = table.structure.map(labels.size_group)
+def _shares(
+    table: pd.DataFrame, quantities: list[str], labels: pd.DataFrame, axis: str
+) -> pd.DataFrame:
+    group = table.structure.map(labels[axis])
     size = table.structure.map(labels.n_atoms)
-    long = table.assign(size_group=group, n_atoms=size).melt(
-        ["step", "size_group", "n_atoms"], quantities, var_name="quantity"
+    long = table.assign(axis=axis, group=group, n_atoms=size).melt(
+        ["step", "axis", "group", "n_atoms"], quantities, var_name="quantity"
     )
-    by_group = long.groupby(["step", "quantity", "size_group"]).agg(
+    by_group = long.groupby(["step", "axis", "quantity", "group"]).agg(
         value=("value", "mean"), mean_n_atoms=("n_atoms", "mean"), n_structures=("value", "count")
     )
     overall = long.groupby(["step", "quantity"]).value.mean()

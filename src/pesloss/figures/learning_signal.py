@@ -19,7 +19,8 @@ COLUMNS = [*CELL, "size_group", "mean_n_atoms", "quantity", "value", "low", "hig
 def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return shares over expected at the last step measured, averaged over force weights."""
     signal = comparable(sources["signal.csv"])
-    signal = signal[signal.quantity.isin(list(QUANTITIES))]
+    signal = signal[signal.quantity.isin(list(QUANTITIES)) & (signal.axis == "size_group")]
+    signal = signal.rename(columns={"group": "size_group"})
     run = [*CELL, "force_weight", "seed", "quantity"]
     last = signal[signal.step == signal.groupby(run).step.transform("max")]
     keys = [*CELL, "quantity", "size_group"]
