@@ -7,6 +7,7 @@ from pathlib import Path
 from pesloss import provenance
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_json, write_text
+from pesloss.headline import exponent_table
 from pesloss.report import run_times, splice
 
 TABLES = (
@@ -56,8 +57,10 @@ def readme_with_tables(readme: str, reference: Path) -> str:
     origin = read_json(reference / "origin.json", ("preset", "commits_of_runs", "n_runs"))
     commits = ", ".join(f"`{commit[:10]}`" for commit in origin["commits_of_runs"])
     source = f"From preset `{origin['preset']}`: {origin['n_runs']} trainings at commit {commits}."
+    exponents = exponent_table(read_table(reference / "tables" / "claims.csv", ("claim",)))
     cost = run_times(read_table(reference / "tables" / "cost.csv", ("rule", "seconds")))
-    for name, block in (("verdicts", verdicts), ("origin", source), ("cost", cost)):
+    blocks = {"exponents": exponents, "verdicts": verdicts, "origin": source, "cost": cost}
+    for name, block in blocks.items():
         readme = splice(readme, name, block)
     return readme
 

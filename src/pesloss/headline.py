@@ -1,0 +1,63 @@
+"""The table at the top of the README: how labels and errors grow with size, dataset by dataset."""
+
+import pandas as pd
+
+from pesloss import wording
+from pesloss.report import MARKS, number
+from pesloss.runs import BASE
+
+
+def exponent_table(claims: pd.DataFrame) -> str:
+    """Write the exponents of labels (C2) and of errors (C7) side by side.
+
+    Parameters
+    ----------
+    claims
+        ``results/tables/claims.csv``.
+
+    Returns
+    -------
+    str
+        Markdown: one row a dataset and model; exponents with 95 % intervals and the verdict on √N;
+        within one phase the range over phases and how many are √N.
+    """
+    text = ["model", "loss", "options", "must_be", "group", "variant"]
+    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
+    claims = claims[(claims.must_be == "") & claims.variant.isin(["", BASE])]
+    energies = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
+    labels = claims[(claims.claim == "C2") & (claims.statistic == "label_exponent")]
+    losses = wording.ordered(energies.loss, wording.LOSSES)
+    heads = ["data", "labels", "labels within one phase"]
+    heads += [f"errors, {wording.loss(name)}" for name in losses]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for dataset in wording.ordered(labels.dataset, wording.DATASETS):
+        about, trained = labels[labels.dataset == dataset], energies[energies.dataset == dataset]
+        for model in wording.ordered(trained.model, wording.MODELS) or [""]:
+            errors = trained[trained.model == model]
+            cells = [_cell(errors[errors.loss == loss]) for loss in losses]
+            first = model in ("", "schnet")
+            own = [_cell(about[about.options == "estimator=gamma"]), _phases(about)]
+            name = wording.dataset(dataset, model)
+            lines.append(_row([name, *(own if first else ["", ""]), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    interval = f"[{number(row.ci_low)}, {number(row.ci_high)}]"
+    return f"{number(row.estimate)} {interval} {MARKS[str(row.verdict)]}"
+
+
+def _phases(rows: pd.DataFrame) -> str:
+    found = rows[rows.options == "by=phase"]
+    if found.empty:
+        return ""
+    marks = [f"{int((found.verdict == answer).sum())} {mark}" for answer, mark in MARKS.items()]
+    shown = ", ".join(mark for mark in marks if not mark.startswith("0 "))
+    return f"{number(found.estimate.min())} to {number(found.estimate.max())} ({shown})"

@@ -1,0 +1,51 @@
+"""The exponent table of the README."""
+
+import pandas as pd
+
+from pesloss.headline import exponent_table
+
+
+def row(claim: str, estimate: float, verdict: str, **other: str) -> dict[str, object]:
+    statistic = "label_exponent" if claim == "C2" else "error_exponent"
+    usual = {"dataset": "si_sw", "model": "", "loss": "", "options": "", "must_be": "", "group": ""}
+    numbers = {"estimate": estimate, "ci_low": estimate - 0.05, "ci_high": estimate + 0.05}
+    about = {"claim": claim, "statistic": statistic, "verdict": verdict, "variant": ""}
+    return {**usual, **numbers, **about, **other}
+
+
+def cells(table: str, line: int) -> list[str]:
+    return [cell.strip() for cell in table.splitlines()[line].strip("|").split("|")]
+
+
+def test_labels_and_errors_of_a_dataset_stand_in_one_row() -> None:
+    claims = pd.DataFrame(
+        [
+            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            row("C2", 0.8, "contradicted", options="estimator=line"),
+            row("C2", 0.5, "supported", options="by=phase", group="diamond"),
+            row("C2", 0.7, "undecided", options="by=phase", group="liquid"),
+            row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="base"),
+            row("C7", 0.4, "supported", model="schnet", loss="standardized", variant="base"),
+        ]
+    )
+    table = exponent_table(claims)
+    assert len(table.splitlines()) == 3
+    assert cells(table, 2)[1:] == [
+        "0.90 [0.85, 0.95] ✘",
+        "0.50 to 0.70 (1 ✔, 1 ?)",
+        "0.60 [0.55, 0.65] ?",
+        "0.40 [0.35, 0.45] ✔",
+    ]
+
+
+def test_controls_and_changed_settings_are_not_in_it() -> None:
+    claims = pd.DataFrame(
+        [
+            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            row("C2", 0.1, "supported", dataset="labels_kappa", must_be="supported"),
+            row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="n_steps=9"),
+        ]
+    )
+    table = exponent_table(claims)
+    assert "0.10" not in table
+    assert "0.60" not in table
