@@ -12,7 +12,7 @@ smoke: .venv/installed  ## the same graph at toy size, in results-smoke/
 	$(BIN)/snakemake --cores all $(SMOKE)
 
 test: .venv/installed  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed  ## style and types alone; part of the tests too
 	$(BIN)/python -m pytest tests/test_tooling.py

@@ -18,7 +18,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 COPIED = ("Snakefile", "workflow", "config", "profiles", "src")
 SMOKE = ("--configfile", "config/presets/smoke.yaml")
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def snakemake(
