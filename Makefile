@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOKE := --configfile config/presets/smoke.yaml
 
-.PHONY: reproduce smoke test lint reference report
+.PHONY: reproduce smoke test codes bench-statistics lint reference report
 
 reproduce: .venv/installed  ## every table and figure
 	$(BIN)/snakemake --cores all
@@ -13,6 +13,11 @@ smoke: .venv/installed  ## the same graph at toy size, in results-smoke/
 
 test: .venv/installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
+
+bench-statistics: .venv/installed  ## the estimators against the Cramér–Rao bound, and a million structures
+	$(BIN)/python -m pesloss.statistics.benchmark results/reference/benchmarks
 
 lint: .venv/installed  ## style and types alone; part of the tests too
 	$(BIN)/python -m pytest tests/test_tooling.py
@@ -27,4 +32,9 @@ report: .venv/installed  ## report.zip, to be opened offline
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps schnetpack==2.1.1 --editable .
+	touch $@
+
+.venv/codes: .venv/installed constraints-codes.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --editable ".[codes]" \
+		--constraint constraints.txt --constraint constraints-codes.txt
 	touch $@

@@ -58,7 +58,7 @@ def statistics_of(table: pd.DataFrame, forces: dict[str, float]) -> DatasetStati
         local_energy_scale=(0.3, 0.6),
         floored=(),
         unidentified=(),
-        shared={"kappa": 0.0, "tau": 0.0},
+        shared={"kappa": 0.2, "tau": 0.05, "std": [0.25, 0.5]},
         force_scale=tuple(forces[s] for s in SPECIES),
         force_scale_se=(0.01, 0.01),
         size_edges=size_edges(table.n_atoms.to_numpy()),
@@ -104,6 +104,11 @@ class Tiny:
                 mean=scaled(old.mean),
                 local_energy_scale=scaled(old.local_energy_scale),
                 force_scale=scaled(old.force_scale),
+                shared={
+                    "kappa": factor * old.shared["kappa"],
+                    "tau": factor * old.shared["tau"],
+                    "std": list(scaled(tuple(old.shared["std"]))),
+                },
             ),
             graphs=replace(
                 self.graphs, energy=factor * self.graphs.energy, forces=factor * self.graphs.forces

@@ -13,27 +13,39 @@ from pesloss import losses
 from pesloss.batches import Batch, Batcher
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
-from pesloss.losses.base import huber, mae, mse
+from pesloss.losses.metrics import huber, mae, mse
 from pesloss.models import Prediction
-from pesloss.training.objective import Objective, targets
+from pesloss.scales import Scales
+from pesloss.training.objective import Objective, scales_of, targets
 
 COUNTS = torch.tensor([[1.0, 0], [2, 3], [0, 7], [40, 60]], dtype=torch.float64)
 TERMS = [(e, f) for e in losses.names("energy") for f in losses.names("forces")]
 
 
-def slow_energy_scale(name: str, counts: list[float], sigma: tuple[float, ...]) -> float:
+POWERS = {"raw": 0.0, "sqrt_root": 0.25, "sqrt_n": 0.5, "per_atom": 1.0, "standardized": 0.5}
+
+
+def slow_energy_scale(name: str, counts: list[float], scales: Scales) -> float:
     n = sum(counts)
     if name == "standardized":
+        sigma = scales.local_energy_scale
         return float(sum(c * s**2 for c, s in zip(counts, sigma, strict=True)) ** 0.5)
-    return float({"raw": 1.0, "sqrt_n": n**0.5, "per_atom": n}[name])
+    if name in ("correlated", "calibrated"):
+        variance = scales.structure_scale**2
+        common = 0.0
+        for c, s, t in zip(counts, scales.correlated_scale, scales.shared_scale, strict=True):
+            variance += c * s**2
+            common += c * t
+        return float((variance + common**2) ** 0.5)
+    return float(n ** POWERS[name])
 
 
-@pytest.mark.parametrize("name", ["raw", "sqrt_n", "per_atom", "standardized"])
+@pytest.mark.parametrize("name", [*POWERS, "correlated", "calibrated"])
 def test_energy_scales_are_those_of_a_loop(name: str, tiny: Tiny) -> None:
-    found = losses.energy_loss(name)(tiny.statistics).scale(COUNTS)
-    sigma = tiny.statistics.local_energy_scale
+    scales = scales_of(tiny.statistics)
+    found = losses.energy_loss(name)(scales).scale(COUNTS)
     assert found.tolist() == pytest.approx(
-        [slow_energy_scale(name, row.tolist(), sigma) for row in COUNTS]
+        [slow_energy_scale(name, row.tolist(), scales) for row in COUNTS]
     )
 
 
@@ -41,32 +53,32 @@ def test_energy_scales_are_those_of_a_loop(name: str, tiny: Tiny) -> None:
 def test_force_scales_are_those_of_a_loop(name: str, tiny: Tiny) -> None:
     species = torch.tensor([0, 1, 1, 0])
     eta = tiny.statistics.force_scale if name == "standardized" else (1.0, 1.0)
-    found = losses.force_loss(name)(tiny.statistics).scale(species)
+    found = losses.force_loss(name)(scales_of(tiny.statistics)).scale(species)
     assert found.tolist() == pytest.approx([eta[z] for z in species.tolist()])
 
 
-@pytest.mark.parametrize(
-    ("name", "power"), [("raw", 0), ("sqrt_n", 0.5), ("per_atom", 1), ("standardized", 0.5)]
-)
+@pytest.mark.parametrize(("name", "power"), list(POWERS.items()))
 def test_copies_of_a_structure_scale_by_their_power(name: str, power: float, tiny: Tiny) -> None:
-    loss = losses.energy_loss(name)(tiny.statistics)
+    loss = losses.energy_loss(name)(scales_of(tiny.statistics))
     ratio = loss.scale(9 * COUNTS) / loss.scale(COUNTS)
     assert ratio.tolist() == pytest.approx([9**power] * len(COUNTS))
 
 
 def test_every_loss_file_is_a_loss(tiny: Tiny) -> None:
     for name in losses.names("energy"):
-        scale = losses.energy_loss(name)(tiny.statistics).scale(COUNTS)
+        scale = losses.energy_loss(name)(scales_of(tiny.statistics)).scale(COUNTS)
         assert scale.shape == (len(COUNTS),)
         assert bool((scale > 0).all())
     for name in losses.names("forces"):
-        scale = losses.force_loss(name)(tiny.statistics).scale(torch.tensor([0, 1, 1]))
+        scale = losses.force_loss(name)(scales_of(tiny.statistics)).scale(torch.tensor([0, 1, 1]))
         assert scale.shape == (3,)
         assert bool((scale > 0).all())
 
 
 def test_an_unknown_loss_is_named_with_those_there_are() -> None:
-    with pytest.raises(PeslossError, match="loss is 'rwa'; allowed: per_atom, raw, sqrt_n"):
+    with pytest.raises(
+        PeslossError, match="loss is 'rwa'; allowed: calibrated, correlated, per_atom, raw, sqrt_n"
+    ):
         losses.energy_loss("rwa")
     with pytest.raises(PeslossError, match="losses/forces: loss is 'per_atom'"):
         losses.force_loss("per_atom")
@@ -109,8 +121,8 @@ def make(tiny: Tiny) -> Make:
         train = np.arange(0, len(data.graphs.n_atoms), 2)
         return Objective(
             targets(data.graphs, data.statistics),
-            change(losses.energy_loss(energy)(data.statistics)),
-            losses.force_loss(forces)(data.statistics),
+            change(losses.energy_loss(energy)(scales_of(data.statistics))),
+            losses.force_loss(forces)(scales_of(data.statistics)),
             train,
             Batcher(data.graphs)(train).atom,
             **options,  # type: ignore[arg-type]
@@ -145,11 +157,11 @@ def test_both_terms_of_the_zero_model_are_one_for_every_loss(
 def test_terms_are_those_of_a_loop(metric: str, make: Make, tiny: Tiny) -> None:
     objective = make("standardized", "standardized", metric=metric, delta=0.7)
     labels, statistics = targets(tiny.graphs, tiny.statistics), tiny.statistics
-    sigma, eta = statistics.local_energy_scale, statistics.force_scale
+    scales, eta = scales_of(statistics), statistics.force_scale
     owner = np.repeat(np.arange(40), tiny.graphs.n_atoms)
     energy_arguments, force_arguments = np.empty(40), np.empty((len(owner), 3))
     for k in range(40):
-        scale = slow_energy_scale("standardized", labels.composition[k].tolist(), sigma)
+        scale = slow_energy_scale("standardized", labels.composition[k].tolist(), scales)
         energy_arguments[k] = float(labels.deviation[k]) / scale
     for i in range(len(owner)):
         force_arguments[i] = labels.forces[i].numpy() / eta[int(labels.species[i])]
@@ -178,10 +190,14 @@ def test_the_objective_has_no_unit(energy: str, forces: str, make: Make, tiny: T
         assert torch.allclose(here, getattr(other, name)(batch, there), rtol=1e-4, atol=1e-6)
 
 
-def test_only_the_standardized_scale_changes_with_the_unit(tiny: Tiny) -> None:
-    for name, expected in (("standardized", 23.06), ("raw", 1), ("per_atom", 1), ("sqrt_n", 1)):
+def test_only_standardized_scales_change_with_the_unit(tiny: Tiny) -> None:
+    with_unit = ("standardized", "correlated", "calibrated")
+    for name in losses.names("energy"):
+        expected = 23.06 if name in with_unit else 1.0
         kind = losses.energy_loss(name)
-        here, there = (kind(data.statistics).scale(COUNTS) for data in (tiny, tiny.times(23.06)))
+        here, there = (
+            kind(scales_of(data.statistics)).scale(COUNTS) for data in (tiny, tiny.times(23.06))
+        )
         assert torch.allclose(there / here, torch.full_like(here, expected))
 
 

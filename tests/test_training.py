@@ -16,6 +16,7 @@ import torch
 from conftest import RUN, RunTiny, Tiny, files_in
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pesloss.batches import Batcher
 from pesloss.claims.runs import SAME_FOR_EVERY_LOSS
@@ -118,10 +119,14 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     assert not checkpoint.exists()
 
 
+@pytest.mark.parametrize("loss", ["standardized", "calibrated"])
 @pytest.mark.parametrize("stop", [1, 4, 6, 12])
-def test_a_training_resumes_at_any_step(make_training: Make, tmp_path: Path, stop: int) -> None:
+def test_a_training_resumes_at_any_step(
+    make_training: Make, tmp_path: Path, stop: int, loss: str
+) -> None:
     deterministic()
-    whole = make_training()
+    run = replace(RUN, energy_loss=loss)
+    whole = make_training(run)
     expected = whole.run()
     checkpoint = Checkpoint(tmp_path / "c.pt", "key", 0.0)
 
@@ -133,16 +138,40 @@ def test_a_training_resumes_at_any_step(make_training: Make, tmp_path: Path, sto
 
     if stop < 12:
         with pytest.raises(KeyboardInterrupt):
-            make_training().run(checkpoint, until_stop)
+            make_training(run).run(checkpoint, until_stop)
     else:
-        make_training().run(checkpoint)
-    resumed = make_training()
+        make_training(run).run(checkpoint)
+    resumed = make_training(run)
     found = resumed.run(checkpoint)
     assert weights_digest(resumed.model) == weights_digest(whole.model)
     assert pd.DataFrame(found.history).equals(pd.DataFrame(expected.history))
     for name in ("loss_signal", "gradient_signal"):
         one, other = (pd.concat(getattr(p, name), ignore_index=True) for p in (found, expected))
         pd.testing.assert_frame_equal(one, other, check_exact=True, check_dtype=False)
+
+
+def test_a_calibrated_loss_learns_at_its_schedule_from_training_structures(
+    make_training: Make, run_tiny: RunTiny
+) -> None:
+    deterministic()
+    training = make_training(replace(RUN, energy_loss="calibrated"))
+    seen: list[int] = []
+    calibrate = training.objective.energy_loss.calibrate
+
+    def watched(composition: NDArray[np.float64], residual: NDArray[np.float64]) -> None:
+        seen.append(len(residual))
+        calibrate(composition, residual)
+
+    training.objective.energy_loss.calibrate = watched  # type: ignore[method-assign]
+    before = training.objective.energy_scale.clone()
+    progress = training.run()
+    shares = training.objective.energy_loss.schedule
+    assert len(shares) == 5
+    assert seen == [len(training.train)] * len({round(12 * share) for share in shares})
+    assert not torch.allclose(training.objective.energy_scale, before, rtol=1e-3)
+    record = read_json(run_tiny("one", replace(RUN, energy_loss="calibrated")).record)
+    assert record["energy_loss_state"] == progress.energy_loss
+    assert read_json(run_tiny("other").record)["energy_loss_state"] == {}
 
 
 @pytest.mark.parametrize("damage", ["other key", "truncated", "text", "empty", "no checkpoint"])

@@ -43,12 +43,23 @@ STYLE: Any = {
 # Wong's colours, safe for colour-blind readers; as many more for losses that users add.
 COLOURS = {
     "raw": "#D55E00",
+    "sqrt_root": "#E69F00",
     "sqrt_n": "#009E73",
     "per_atom": "#0072B2",
     "standardized": "#111111",
+    "correlated": "#CC79A7",
+    "calibrated": "#56B4E9",
 }
-_MORE_COLOURS = ("#AA4499", "#999933", "#882255", "#44AA99", "#6A3D9A", "#8C564B", "#B8860B")
-MARKERS = {"raw": "s", "sqrt_n": "^", "per_atom": "v", "standardized": "o"}
+_MORE_COLOURS = ("#999933", "#882255", "#44AA99", "#6A3D9A", "#8C564B", "#B8860B")
+MARKERS = {
+    "raw": "s",
+    "sqrt_root": "<",
+    "sqrt_n": "^",
+    "per_atom": "v",
+    "standardized": "o",
+    "correlated": "D",
+    "calibrated": "P",
+}
 GUIDE = "#9A9A9A"
 LABELS_COLOUR = "#777777"
 VERDICT_COLOURS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": "#8A8A8A"}
@@ -123,7 +134,7 @@ def colour(loss: str) -> str:
 
 def marker(loss: str) -> str:
     """Return the marker of a loss, the same in all figures."""
-    return MARKERS.get(loss, "D")
+    return MARKERS.get(loss, "X")
 
 
 def shades(n: int, of: str = "viridis_r") -> list[Any]:

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 PACKAGES = (
     "torch",
     "schnetpack",
@@ -45,6 +47,11 @@ def commit() -> str:
     if not found:
         return "unknown"
     return found + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def current_memory_mib() -> float:
+    """Return the resident memory of this process now, MiB."""
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def peak_memory_mib() -> float:

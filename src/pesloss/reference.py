@@ -36,7 +36,8 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
         raise PeslossError(
             f"{results}: commit is {unknown[0]!r}; allowed: runs of a clean checkout"
         )
-    shutil.rmtree(reference, ignore_errors=True)
+    for folder in ("tables", "figures"):
+        shutil.rmtree(reference / folder, ignore_errors=True)
     (reference / "tables").mkdir(parents=True)
     for name in TABLES:
         shutil.copy(results / "tables" / name, reference / "tables" / name)

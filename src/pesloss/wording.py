@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-LOSSES = {"raw": "raw", "sqrt_n": "1/√N", "per_atom": "1/N", "standardized": "standardized"}
+LOSSES = {
+    "raw": "raw",
+    "sqrt_root": "1/∜N",
+    "sqrt_n": "1/√N",
+    "per_atom": "1/N",
+    "standardized": "standardized",
+    "correlated": "correlated",
+    "calibrated": "calibrated",
+}
 
 DATASETS = {
     "xtb_fixed": "xTB clusters, one amplitude",

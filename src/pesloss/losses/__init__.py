@@ -1,11 +1,16 @@
-"""Losses of the energy and of the forces, one file each, found by file name."""
+"""Losses of the energy and of the forces, one file each, found by file name.
+
+A whole loss on a batch is in `pesloss.losses.terms`, those of published codes in
+`pesloss.losses.presets`.
+"""
 
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from pesloss.errors import wrong_value
-from pesloss.losses.base import METRICS, EnergyLoss, ForceLoss, PowerLoss
+from pesloss.losses.base import EnergyLoss, ForceLoss, PowerLoss
+from pesloss.losses.metrics import METRICS
 
 __all__ = ["METRICS", "EnergyLoss", "ForceLoss", "PowerLoss", "energy_loss", "force_loss", "names"]
 

@@ -1,24 +1,52 @@
 """What a loss is: the scale by which an error is divided before the metric."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.errors import PeslossError
+from pesloss.scales import Scales
 
 
 class EnergyLoss(ABC):
-    """Energy term of one structure: ``metric(ΔE_k / s_k)``, ``ΔE_k = Ê_k − E_k`` in eV.
+    """Energy term of one structure: ``metric(ΔE_k / s_k)``, ``ΔE_k = Ê_k − E_k``.
 
     A loss is one file in ``pesloss/losses/energy``, known by the name of the file, with a class
     called ``Loss`` that derives from this one. The energy losses of the field differ in nothing
     but ``s_k`` (science.md §3).
+
+    Attributes
+    ----------
+    formula
+        ``s_k`` as text.
+    schedule
+        Shares of a training after which `calibrate` is called; none for a loss that stays.
     """
 
-    def __init__(self, statistics: DatasetStatistics) -> None:
-        self.statistics = statistics
+    formula: str = "s_k"
+    schedule: ClassVar[tuple[float, ...]] = ()
+
+    def __init__(self, scales: Scales | None = None) -> None:
+        self._scales = scales
+
+    @property
+    def scales(self) -> Scales:
+        """The scales of the training set.
+
+        Raises
+        ------
+        PeslossError
+            When the loss was made without.
+        """
+        if self._scales is None:
+            name = type(self).__module__.rpartition(".")[2]
+            raise PeslossError(
+                f"loss {name!r} needs scales: pass fit_scales(…) of the training set"
+            )
+        return self._scales
 
     @abstractmethod
     def scale(self, composition: Tensor) -> Tensor:
@@ -28,19 +56,63 @@ class EnergyLoss(ABC):
         ----------
         composition
             (S, Z) atoms of each species in each structure, species in the order of
-            ``statistics.species``.
+            ``scales.species``.
 
         Returns
         -------
         Tensor
-            (S,) positive; eV for a standardised loss, otherwise a power of the number of atoms.
+            (S,) positive; an energy for a standardised loss, otherwise a power of the number of
+            atoms.
         """
+
+    def calibrate(self, composition: NDArray[np.float64], residual: NDArray[np.float64]) -> None:
+        """Learn from the model's own errors on the training set; see ``schedule``.
+
+        Parameters
+        ----------
+        composition
+            (S, Z) counts.
+        residual
+            (S,) ``Ê_k − E_k``.
+
+        Raises
+        ------
+        PeslossError
+            Unless the loss learns.
+        """
+        raise PeslossError(f"loss {type(self).__module__}: there is nothing to calibrate")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `calibrate` has learnt, as plain numbers and lists."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to what `state_dict` returned.
+
+        Raises
+        ------
+        PeslossError
+            When there is something to go back to and the loss does not learn.
+        """
+        if state:
+            raise PeslossError(f"loss {type(self).__module__}: keys {sorted(state)} are unknown")
 
 
 class PowerLoss(EnergyLoss):
-    """``s_k² = N_k^p`` with one exponent ``p`` for all structures (science.md §3)."""
+    """``s_k² = N_k^p`` with one real exponent ``p`` for all structures (science.md §3)."""
 
-    exponent: ClassVar[float]
+    exponent: float
+
+    def __init__(self, scales: Scales | None = None, exponent: float | None = None) -> None:
+        super().__init__(scales)
+        if exponent is not None:
+            self.exponent = exponent
+
+    @property
+    def formula(self) -> str:  # type: ignore[override]
+        """``s_k`` as text."""
+        half = self.exponent / 2
+        return {0: "1", 0.5: "√N", 1: "N"}.get(half, f"N^{half:g}")
 
     def scale(self, composition: Tensor) -> Tensor:
         """Return ``s_k = N_k^(p/2)``, shape (S,)."""
@@ -48,13 +120,28 @@ class PowerLoss(EnergyLoss):
 
 
 class ForceLoss(ABC):
-    """Force term of one component: ``metric(ΔF_ic / η_i)``, mean over atoms and components.
+    """Force term of one component: ``metric(ΔF_ic / η_i)``.
 
     A loss is one file in ``pesloss/losses/forces`` with a class called ``Loss``.
+
+    Attributes
+    ----------
+    formula
+        ``η_i`` as text.
     """
 
-    def __init__(self, statistics: DatasetStatistics) -> None:
-        self.statistics = statistics
+    formula: str = "η_i"
+
+    def __init__(self, scales: Scales | None = None) -> None:
+        self._scales = scales
+
+    @property
+    def scales(self) -> Scales:
+        """The scales of the training set; raises a PeslossError without them or their η_z."""
+        if self._scales is None or not self._scales.force_scale:
+            name = type(self).__module__.rpartition(".")[2]
+            raise PeslossError(f"force loss {name!r} needs scales with force_scale")
+        return self._scales
 
     @abstractmethod
     def scale(self, species: Tensor) -> Tensor:
@@ -63,29 +150,10 @@ class ForceLoss(ABC):
         Parameters
         ----------
         species
-            (A,) index of each atom's species in ``statistics.species``.
+            (A,) index of each atom's species in ``scales.species``.
 
         Returns
         -------
         Tensor
-            (A,) positive; eV/Å for a standardised loss, otherwise 1.
+            (A,) positive float64; a force for a standardised loss, otherwise 1.
         """
-
-
-def mse(argument: Tensor, delta: float) -> Tensor:
-    """Return ``x²``; ``delta`` is not used."""
-    return argument.square()
-
-
-def mae(argument: Tensor, delta: float) -> Tensor:
-    """Return ``|x|``; ``delta`` is not used."""
-    return argument.abs()
-
-
-def huber(argument: Tensor, delta: float) -> Tensor:
-    """Return ``x²/2`` where ``|x| ≤ δ`` and ``δ(|x| − δ/2)`` beyond (Huber 1964)."""
-    size = argument.abs()
-    return torch.where(size <= delta, argument.square() / 2, delta * (size - delta / 2))
-
-
-METRICS = {"mse": mse, "mae": mae, "huber": huber}

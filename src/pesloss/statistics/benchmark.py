@@ -1,12 +1,17 @@
-"""Accuracy of the estimators against the Cramér–Rao bound, for anyone to rerun."""
+"""Accuracy of the estimators against the Cramér–Rao bound, and their cost, for anyone to rerun."""
 
+import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from pesloss.statistics.energy import EnergyStandardizer, Method
+from pesloss.files import write_table
+from pesloss.provenance import current_memory_mib, peak_memory_mib
+from pesloss.statistics.energy import EnergyStandardizer, Method, Shared
 
 Array = NDArray[np.float64]
 
@@ -108,3 +113,70 @@ def _coverage(intervals: Sequence[Array], truth: Array) -> Array:
     inside = (stacked[..., 0] <= truth) & (truth <= stacked[..., 1])
     known = np.isfinite(stacked).all(axis=(0, 2))
     return np.where(known, inside.mean(0), np.nan)
+
+
+def draw_sparse_compositions(
+    n_structures: int, n_species: int, rng: np.random.Generator, n_present: int = 5
+) -> NDArray[np.int16]:
+    """(S, Z) counts as in sets that span the periodic table.
+
+    Up to ``n_present`` of the species in each structure, each with 1 to 20 atoms.
+    """
+    counts = np.zeros((n_structures, n_species), dtype=np.int16)
+    rows = np.arange(n_structures)
+    for _ in range(n_present):
+        counts[rows, rng.integers(0, n_species, n_structures)] = rng.integers(1, 21, n_structures)
+    return counts
+
+
+def benchmark_scale(
+    rng: np.random.Generator,
+    n_structures: int = 1_000_000,
+    n_species: int = 89,
+    shared: Sequence[Shared | bool] = (False, "one"),
+) -> pd.DataFrame:
+    """Time and memory of a fit to a large set.
+
+    Returns
+    -------
+    DataFrame
+        One row per model: seconds on however many threads numpy uses, peak memory of the process
+        beyond what it held before the fit (MiB), memory of the input (MiB), and the median and
+        largest error of σ in units of its standard error.
+    """
+    truth = rng.uniform(0.1, 1.0, n_species)
+    counts = draw_sparse_compositions(n_structures, n_species, rng)
+    energy = draw_energies(counts, rng.uniform(-2000, -10, n_species), truth, rng)
+    rows = []
+    for terms in shared:
+        before, started = current_memory_mib(), time.perf_counter()
+        fit = EnergyStandardizer(shared=terms).fit(counts, energy)
+        seconds = time.perf_counter() - started
+        error = np.abs(fit.std_ - truth) / fit.std_se_
+        rows.append(
+            {
+                "shared": str(terms),
+                "n_structures": n_structures,
+                "n_species": n_species,
+                "seconds": round(seconds, 1),
+                "memory_mib": round(peak_memory_mib() - before),
+                "input_mib": round((counts.nbytes + energy.nbytes) / 2**20),
+                "median_error_over_se": float(np.median(error)),
+                "largest_error_over_se": float(error.max()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write ``statistics_accuracy.csv`` and ``statistics_scale.csv`` into a folder."""
+    folder = Path((sys.argv[1:] if arguments is None else arguments)[0])
+    scale = benchmark_scale(np.random.default_rng(1))
+    write_table(folder / "statistics_scale.csv", scale)
+    accuracy = benchmark_accuracy(np.random.default_rng(7))
+    write_table(folder / "statistics_accuracy.csv", accuracy)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,7 +30,7 @@ from pesloss.training.loop import (
     predict,
     weights_digest,
 )
-from pesloss.training.objective import Objective, targets
+from pesloss.training.objective import Objective, scales_of, targets
 
 Watch = Callable[[range], Iterator[int]]
 
@@ -97,6 +97,7 @@ def train_run(
         "n_train": len(training.train),
         "n_parameters": sum(p.numel() for p in training.model.parameters()),
         "final": progress.history[-1],
+        "energy_loss_state": progress.energy_loss,
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "seconds": round(time.perf_counter() - started, 2),
@@ -142,10 +143,11 @@ def prepare(
     """Build model, objective and batches of a run."""
     batcher = Batcher(graphs)
     train_atoms = batcher(split["train"]).atom
+    scales = scales_of(statistics)
     objective = Objective(
         targets(graphs, statistics),
-        losses.energy_loss(run.energy_loss)(statistics),
-        losses.force_loss(run.force_loss)(statistics),
+        losses.energy_loss(run.energy_loss)(scales),
+        losses.force_loss(run.force_loss)(scales),
         split["train"],
         train_atoms,
         run.metric,

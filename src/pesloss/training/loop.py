@@ -84,6 +84,7 @@ class Progress:
     gradient_signal: list[pd.DataFrame] = field(default_factory=list)
     window: NDArray[np.float64] | None = None
     recent: list[tuple[float, float]] = field(default_factory=list)
+    energy_loss: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,14 @@ class Training:
         signal = LossSignal(len(self.graphs.n_atoms))
         if progress.window is not None:
             signal.total[:] = progress.window
+        if progress.energy_loss:
+            self.objective.load_energy_loss(progress.energy_loss)
+        calibrations = self.objective.calibrations(self.spec.n_steps)
         order, saved = self.order(), time.monotonic()
         steps = range(progress.step, self.spec.n_steps)
         for step in watch(steps) if watch else steps:
+            if step in calibrations:
+                self._calibrate(progress)
             self._observe(step, progress, signal)
             self._step(step, self.batcher(order[step]), optimizer, progress, signal)
             progress.step = step + 1
@@ -182,6 +188,11 @@ class Training:
                 saved = time.monotonic()
         self._observe(self.spec.n_steps, progress, signal)
         return progress
+
+    def _calibrate(self, progress: Progress) -> None:
+        residual, _ = errors(self.model, self.objective, self.batcher, self.train)
+        self.objective.calibrate(residual)
+        progress.energy_loss = self.objective.energy_loss.state_dict()
 
     def _step(
         self,

@@ -1,6 +1,7 @@
 """What is minimised: an energy term and a force term on one footing for every loss."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.graphs import Graphs
 from pesloss.models import Prediction
+from pesloss.scales import Scales
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,20 @@ def targets(graphs: Graphs, statistics: DatasetStatistics) -> Targets:
     )
 
 
+def scales_of(statistics: DatasetStatistics) -> Scales:
+    """Return what a loss needs to know of a dataset's statistics."""
+    shared = statistics.shared
+    return Scales(
+        species=statistics.species,
+        mean=statistics.mean,
+        local_energy_scale=statistics.local_energy_scale,
+        correlated_scale=tuple(shared["std"]),
+        shared_scale=(shared["tau"],) * len(statistics.species),
+        structure_scale=shared["kappa"],
+        force_scale=statistics.force_scale,
+    )
+
+
 class Objective:
     """``mean_k metric(ΔE_k / (r_E s_k)) + w · mean_ic metric(ΔF_ic / (r_F η_i))``.
 
@@ -76,18 +92,36 @@ class Objective:
         delta: float = 1.0,
     ) -> None:
         self.labels = labels
+        self.energy_loss = energy_loss
+        self.train = train
         self.metric = losses.METRICS[metric]
         self.delta = delta
         self.force_weight = force_weight
-        self.energy_scale = _unit_mean_square(
-            labels.deviation,
-            energy_loss.scale(labels.composition),
-            torch.as_tensor(train),
-            "energy",
-        )
+        self.energy_scale = self._energy_scale()
+        force_scale = force_loss.scale(labels.species).to(labels.forces.dtype)
         self.force_scale = _unit_mean_square(
-            labels.forces, force_loss.scale(labels.species)[:, None], train_atoms, "forces"
+            labels.forces, force_scale[:, None], train_atoms, "forces"
         )
+
+    def _energy_scale(self) -> Tensor:
+        scale = self.energy_loss.scale(self.labels.composition)
+        train = torch.as_tensor(self.train)
+        return _unit_mean_square(self.labels.deviation, scale, train, "energy")
+
+    def calibrations(self, n_steps: int) -> set[int]:
+        """Return the steps before which `calibrate` is due in a training of ``n_steps``."""
+        return {round(share * n_steps) for share in self.energy_loss.schedule}
+
+    def calibrate(self, residual: NDArray[np.float64]) -> None:
+        """Let the energy loss learn from the errors ``Ê − E`` (T,) of the training structures."""
+        composition = self.labels.composition[torch.as_tensor(self.train)].double().numpy()
+        self.energy_loss.calibrate(composition, residual)
+        self.energy_scale = self._energy_scale()
+
+    def load_energy_loss(self, state: dict[str, Any]) -> None:
+        """Go back to what an energy loss had learnt when a training was cut off."""
+        self.energy_loss.load_state_dict(state)
+        self.energy_scale = self._energy_scale()
 
     def energy_terms(self, batch: Batch, prediction: Prediction) -> Tensor:
         """Return the energy term of each structure of the batch, shape (B,)."""

@@ -8,7 +8,9 @@ from pesloss.losses.base import EnergyLoss
 class Loss(EnergyLoss):
     """``s_k² = Σ_z n_kz σ_z²`` (science.md §1). No published code uses it."""
 
+    formula = "√(Σ n_z σ_z²)"
+
     def scale(self, composition: Tensor) -> Tensor:
         """Return ``s_k`` in eV, shape (S,)."""
-        variance = composition.new_tensor(self.statistics.local_energy_scale) ** 2
+        variance = composition.new_tensor(self.scales.local_energy_scale) ** 2
         return (composition @ variance).sqrt()

@@ -7,8 +7,10 @@ from pesloss.losses.base import ForceLoss
 
 
 class Loss(ForceLoss):
-    """``η_i = 1``: the flat mean over components that nearly all codes use."""
+    """``η_i = 1``: what nearly all codes use."""
+
+    formula = "1"
 
     def scale(self, species: Tensor) -> Tensor:
         """Return ones, shape (A,)."""
-        return torch.ones(species.shape, dtype=torch.get_default_dtype(), device=species.device)
+        return torch.ones(species.shape, dtype=torch.float64, device=species.device)

@@ -9,7 +9,9 @@ from pesloss.losses.base import ForceLoss
 class Loss(ForceLoss):
     """``η_i = η_z``, the root mean square force component of the atom's species (science.md §1)."""
 
+    formula = "η_z"
+
     def scale(self, species: Tensor) -> Tensor:
         """Return ``η_z`` of each atom in eV/Å, shape (A,)."""
-        scale = torch.as_tensor(self.statistics.force_scale, dtype=torch.get_default_dtype())
+        scale = torch.as_tensor(self.scales.force_scale, dtype=torch.float64)
         return scale.to(species.device)[species]

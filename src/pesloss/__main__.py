@@ -1,0 +1,89 @@
+"""`pesloss`: scales of a data file, weights of its structures, and the table of presets."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase.io import read, write
+
+from pesloss.adapters.weights import CODES, weighted
+from pesloss.errors import PeslossError
+from pesloss.files import write_text, written_whole
+from pesloss.losses import names
+from pesloss.losses.presets import table
+from pesloss.scales import Scales
+from pesloss.statistics.scales import fit_structures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 1 with one line on stderr where an input is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except PeslossError as error:
+        sys.stderr.write(f"pesloss: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pesloss", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    scales = commands.add_parser("scales", help="fit μ, σ, τ, κ and η to a training set")
+    _data(scales)
+    scales.add_argument("output", type=Path, help="scales as JSON")
+    scales.set_defaults(run=_scales)
+    weights = commands.add_parser("weights", help="write a data file with weights of structures")
+    weights.add_argument("code", choices=sorted(CODES))
+    _data(weights)
+    weights.add_argument("output", type=Path, help="extended XYZ")
+    weights.add_argument("--loss", default="standardized", choices=names("energy"))
+    weights.add_argument("--scales", type=Path, help="scales of the training set; else of DATA")
+    weights.set_defaults(run=_weights)
+    presets = commands.add_parser("presets", help="write the table of presets as Markdown")
+    presets.add_argument("output", type=Path)
+    presets.set_defaults(run=lambda options: write_text(options.output, table()))
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="structures in a format of ASE")
+    parser.add_argument("--energy-key", help="name in info; else the calculator's")
+    parser.add_argument("--forces-key", help="name in arrays; else the calculator's")
+
+
+def _scales(options: argparse.Namespace) -> None:
+    structures = read_structures(options.data)
+    fit_structures(structures, options.energy_key, options.forces_key).write(options.output)
+
+
+def _weights(options: argparse.Namespace) -> None:
+    structures = read_structures(options.data)
+    if options.scales:
+        scales = Scales.read(options.scales)
+    else:
+        scales = fit_structures(structures, options.energy_key, options.forces_key)
+    with written_whole(options.output) as scratch:
+        chosen = weighted(structures, scales, options.code, options.loss)
+        write(scratch, chosen, format="extxyz")
+
+
+def read_structures(path: Path) -> list:  # type: ignore[type-arg]
+    """Read all structures of a file.
+
+    Raises
+    ------
+    PeslossError
+        When the file is missing or is in no format that ASE knows.
+    """
+    try:
+        return list(read(path, ":"))
+    except Exception as error:
+        # ASE's readers raise whatever they stumble upon.
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise PeslossError(f"{path}: cannot be read ({message})") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The losses inside the trainers people use; a module imports its trainer."""
