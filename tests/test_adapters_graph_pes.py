@@ -61,7 +61,7 @@ def test_a_training_from_yaml(tiny: Tiny, tmp_path: Path) -> None:
     metrics = pd.concat(map(pd.read_csv, (tmp_path / "out").rglob("metrics.csv")))
     logged = float(metrics["valid/loss/total"].dropna().min())
 
-    model = graph_pes.models.load_model(tmp_path / "out" / "run" / "model.pt")
+    model = code("graph_pes.models").load_model(tmp_path / "out" / "run" / "model.pt")
     graphs = [graph_pes.AtomicGraph.from_ase(atoms, cutoff=4.0) for atoms in valid]
     batch = graph_pes.atomic_graph.to_batch(graphs)
     predicted = model.predict(batch, ["energy", "forces"])

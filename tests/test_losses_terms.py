@@ -66,10 +66,10 @@ def slow_loss(data: Sample, energy: str, term: ForceTerm, forces: str, metric: s
         else:
             values = [slow_metric(v, metric, 0.03) for v in error_vector]
         rows.append((k, z, weight[k] * sum(values) / len(values)))
-    key = {"atoms": lambda row: 0, "structures": lambda row: row[0], "species": lambda row: row[1]}
     groups: dict[int, list[float]] = {}
-    for row in rows:
-        groups.setdefault(key[term.average](row), []).append(row[2])
+    for k, z, mean in rows:
+        key = {"atoms": 0, "structures": k, "species": z}[term.average]
+        groups.setdefault(key, []).append(mean)
     means = [sum(group) / len(group) for group in groups.values()]
     return total + 0.7 * sum(means) / len(means)
 
@@ -205,7 +205,7 @@ def test_conditional_huber_changes_delta_at_its_thresholds() -> None:
     )
     loss = EnergyForceLoss(power(0), term)
     for k, factor in enumerate((1.0, 0.7, 0.4, 0.1)):
-        one = Sample(*(t[k : k + 1] for t in data[:5]), torch.zeros(1).long())
+        one = Sample(*[t[k : k + 1] for t in data])._replace(owner=torch.zeros(1).long())
         delta = 0.01 * factor
         assert value(loss, one) == pytest.approx(delta * (1 - delta / 2), rel=1e-6)
 
@@ -221,11 +221,8 @@ def test_weights_of_structures_select_them() -> None:
     data, loss = sample(11), EnergyForceLoss(power(1), ForceTerm())
     only = torch.zeros(5, dtype=torch.float64)
     only[2] = 1.0
-    alone = Sample(
-        *(t[2:3] if t.shape[0] == 5 else t[data.owner == 2] for t in data[:4]),
-        data.numbers[data.owner == 2],
-        torch.zeros(7).long(),
-    )
+    chosen = [t[2:3] if t.shape[0] == 5 else t[data.owner == 2] for t in data]
+    alone = Sample(*chosen)._replace(owner=torch.zeros(7).long())
     found, expected = loss.terms(*data, only, only), loss.terms(*alone)
     assert float(found.energy) == pytest.approx(float(expected.energy) / 5)
     assert float(found.forces) == pytest.approx(float(expected.forces) * 7 / 27)
@@ -241,7 +238,9 @@ def test_weights_of_structures_select_them() -> None:
         ({"numbers": torch.full((27,), 79)}, "species is 'Au'; allowed: H, C, O"),
     ],
 )
-def test_a_wrong_batch_is_refused_in_one_line(change: dict[str, object], message: str) -> None:
+def test_a_wrong_batch_is_refused_in_one_line(
+    change: dict[str, torch.Tensor], message: str
+) -> None:
     with pytest.raises(PeslossError, match=message) as caught:
         energy_force_loss(SCALES)(*sample(12)._replace(**change))
     assert "\n" not in str(caught.value)

@@ -36,6 +36,7 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
         raise PeslossError(
             f"{results}: commit is {unknown[0]!r}; allowed: runs of a clean checkout"
         )
+    commit = provenance.commit()  # before the files of the reference themselves change
     for folder in ("tables", "figures"):
         shutil.rmtree(reference / folder, ignore_errors=True)
     (reference / "tables").mkdir(parents=True)
@@ -45,7 +46,7 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
     origin = {
         "preset": preset,
         "commits_of_runs": commits,
-        "commit_of_tables": provenance.commit(),
+        "commit_of_tables": commit,
         "n_runs": len(records),
         "versions": provenance.versions(),
     }

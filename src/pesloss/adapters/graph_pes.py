@@ -15,7 +15,7 @@ from pesloss.scales import Scales
 from pesloss.statistics.scales import fit_scales
 
 
-class _Loss(Loss):
+class _Loss(Loss):  # type: ignore[misc]
     """What energies and forces have in common: a named loss, and scales read, given or fitted."""
 
     property_name: str

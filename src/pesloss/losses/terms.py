@@ -30,14 +30,17 @@ class Structures(NamedTuple):
         (S, Z) counts; one column, N, for a loss without scales.
     owner
         (A,) structure of each atom.
+    numbers
+        (A,) atomic numbers.
     species
-        (A,) index of each atom's species.
+        (A,) index of each atom's species in the scales; zeros without them.
     energy_weight, force_weight
         (S,) factors of the terms of each structure.
     """
 
     composition: Tensor
     owner: Tensor
+    numbers: Tensor
     species: Tensor
     energy_weight: Tensor
     force_weight: Tensor
@@ -154,12 +157,13 @@ class ForceTerm:
             return self.delta
         norm = torch.linalg.vector_norm(target, dim=-1, keepdim=True)
         regime = torch.bucketize(norm, norm.new_tensor(REGIMES), right=True)
-        return self.delta * norm.new_tensor(FACTORS)[regime]
+        factor: Tensor = norm.new_tensor(FACTORS)[regime]
+        return self.delta * factor
 
     def _reduced(self, values: Tensor, batch: Structures) -> Tensor:
         if self.average == "atoms":
             return reduced(values, self.reduction)
-        members = batch.owner if self.average == "structures" else batch.species
+        members = batch.owner if self.average == "structures" else batch.numbers
         return mean_of_means(values.mean(dim=1), members)
 
     @property
@@ -307,7 +311,7 @@ def structures(
         raise PeslossError(
             "loss: a structure of the batch has no atom; owner must cover all energies"
         )
-    return Structures(composition, owner, species, energy_weight, force_weight)
+    return Structures(composition, owner, numbers, species, energy_weight, force_weight)
 
 
 def species_index(scales: Scales, numbers: Tensor) -> Tensor:

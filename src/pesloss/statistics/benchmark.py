@@ -31,7 +31,7 @@ def draw_compositions(
 
 
 def draw_energies(
-    composition: NDArray[np.int64],
+    composition: NDArray[np.integer],
     mean: ArrayLike,
     std: ArrayLike,
     rng: np.random.Generator,
