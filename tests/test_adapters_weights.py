@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -83,16 +84,20 @@ def test_command_line_writes_scales_and_weights(tiny: Tiny, tmp_path: Path) -> N
     data, scales, output = (str(tmp_path / n) for n in ("in.xyz", "scales.json", "out.xyz"))
     write(data, labelled(tiny.structures))
     assert main(["scales", data, scales, *KEYS]) == 0
-    assert Scales.read(scales) == fit_structures(
-        labelled(tiny.structures), "REF_energy", "REF_forces"
-    )
+    own = fit_structures(labelled(tiny.structures), "REF_energy", "REF_forces")
+    kept = Scales.read(scales)
+    for name in ("mean", "local_energy_scale", "shared_scale", "force_scale"):
+        # the file keeps eight decimals of positions and forces
+        assert getattr(kept, name) == pytest.approx(getattr(own, name), rel=1e-6)
     for code_name in CODES:
         assert main(["weights", code_name, data, output, "--scales", scales, *KEYS]) == 0
         found = read(output, ":")
         expected = weighted(labelled(tiny.structures), Scales.read(scales), code_name)
         for one, other in zip(found, expected, strict=True):
             for key in ("config_energy_weight", "energy_sigma", "weight"):
-                assert one.info.get(key) == pytest.approx(other.info.get(key), rel=1e-7)
+                assert (key in one.info) == (key in other.info)
+                if key in one.info:
+                    assert one.info[key] == pytest.approx(other.info[key], rel=1e-7)
             assert np.allclose(one.arrays["REF_forces"], other.arrays["REF_forces"], atol=1e-7)
     assert main(["weights", "mace", data, output, *KEYS]) == 0
     assert main(["presets", str(tmp_path / "presets.md")]) == 0
@@ -120,6 +125,20 @@ MACE = [
 ]  # fmt: skip
 
 
+def mace_predictions(model: Path, structures: list[Atoms]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Energies (S,) and forces (A, 3) by MACE's calculator, which loads whole models."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        calculator = code("mace.calculators").MACECalculator(
+            model_paths=str(model), device="cpu", default_dtype="float64"
+        )
+        energies = [calculator.get_potential_energy(atoms) for atoms in structures]
+        forces = [calculator.get_forces(atoms) for atoms in structures]
+    torch.set_default_dtype(torch.float32)  # the calculator changes it
+    return torch.tensor(energies, dtype=torch.float64), torch.tensor(np.concatenate(forces))
+
+
 def test_mace_minimises_the_standardized_loss(tiny: Tiny, tmp_path: Path) -> None:
     """One epoch of MACE's own command on a weighted file: its loss is the one we predict."""
     code("mace.cli.run_train")
@@ -144,13 +163,8 @@ def test_mace_minimises_the_standardized_loss(tiny: Tiny, tmp_path: Path) -> Non
     logged = [line for line in map(json.loads, lines) if line["mode"] == "eval"][-1]
     assert logged["epoch"] == 0
 
-    calculator = code("mace.calculators").MACECalculator(
-        model_paths=str(tmp_path / "mace.model"), device="cpu", default_dtype="float64"
-    )
-    predicted = [(calculator.get_potential_energy(a), calculator.get_forces(a)) for a in valid]
     arguments = (
-        torch.tensor([energy for energy, _ in predicted], dtype=torch.float64),
-        torch.tensor(np.concatenate([forces for _, forces in predicted])),
+        *mace_predictions(tmp_path / "mace.model", valid),
         torch.tensor([a.info["REF_energy"] for a in valid], dtype=torch.float64),
         torch.tensor(np.concatenate([a.arrays["REF_forces"] for a in valid])),
         torch.tensor(np.concatenate([a.numbers for a in valid])),
@@ -165,5 +179,6 @@ def test_mace_minimises_the_standardized_loss(tiny: Tiny, tmp_path: Path) -> Non
     standardized = EnergyTerm(energy_loss("standardized")(scales), weight=3)
     directly = EnergyForceLoss(standardized, ForceTerm(weight=7))(*arguments)
     assert float(through_weights) == pytest.approx(float(directly), rel=1e-12)
-    # the file keeps eight decimals of positions, forces and weights
-    assert logged["loss"] == pytest.approx(float(directly), rel=1e-5)
+    # MACE divides the loss of a validation batch, a mean already, by its structures once more
+    # (mace/tools/train.py, MACELoss); the file keeps eight decimals of positions and forces.
+    assert logged["loss"] * len(valid) == pytest.approx(float(directly), rel=1e-7)
