@@ -91,6 +91,6 @@ class Scales:
             raise wrong_value(str(path), "key", unknown[0], cls.__dataclass_fields__)
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
         try:
-            return cls(**values)
+            return cls(**values)  # type: ignore[arg-type]
         except PeslossError as error:
             raise PeslossError(f"{path}: {error}") from None
