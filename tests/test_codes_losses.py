@@ -235,8 +235,8 @@ def deepmd_frames(data: Sample, exponent: int) -> torch.Tensor:
 def fairchem_terms(data: Sample) -> torch.Tensor:
     sizes = torch.bincount(data.owner)
     energy = (data.energy / sizes - data.target_energy / sizes).abs().mean()
-    forces = torch.linalg.vector_norm(data.forces - data.target_forces, dim=-1).mean()
-    return 20 * energy + 2 * forces
+    forces: torch.Tensor = torch.linalg.vector_norm(data.forces - data.target_forces, dim=-1)
+    return 20 * energy + 2 * forces.mean()
 
 
 def aimnet2_terms(data: Sample) -> torch.Tensor:
