@@ -1,7 +1,7 @@
 """Presets give what the codes' own loss classes give on the same batches."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -252,7 +252,7 @@ def per_atom_mse(data: Sample, force_weight: float) -> torch.Tensor:
     return mse(data.energy / sizes, data.target_energy / sizes) + force_weight * forces
 
 
-WRITTEN_OUT = {
+WRITTEN_OUT: dict[str, Callable[[Sample], torch.Tensor]] = {
     "torchani": torchani_example,
     "gap": gap_objective,
     "deepmd": lambda data: deepmd_frames(data, 1),

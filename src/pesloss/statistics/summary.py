@@ -155,10 +155,12 @@ def _fill(result: Summary, fit: Solution, unit: float) -> None:
     first = int(fit.terms.structure)
     place = slice(first, first + n)
     result.open_std = left_open[place].copy()
-    _fill_means(result, fit, unit)
+    bounds = variance_intervals(fit, se, 0.95, place)
+    highest = fit.theta.copy()
+    highest[place] = np.where(result.open_std, sigma, bounds[:, 1])
+    _fill_means(result, fit, unit, highest)
     result.std, result.std_se = unit * np.sqrt(sigma), unit * root_error(sigma, se[place])
-    bounds = unit * np.sqrt(variance_intervals(fit, se, 0.95, place))
-    result.std_low, result.std_high = bounds.T
+    result.std_low, result.std_high = unit * np.sqrt(bounds.T)
     for values in (result.std_se, result.std_low, result.std_high):
         values[result.open_std] = np.nan
     result.structure_std = unit * float(np.sqrt(kappa))
@@ -169,8 +171,8 @@ def _fill(result: Summary, fit: Solution, unit: float) -> None:
     result.converged = fit.converged
 
 
-def _fill_means(result: Summary, fit: Solution, unit: float) -> None:
-    se, dof = mean_errors(fit)
+def _fill_means(result: Summary, fit: Solution, unit: float, highest: Array) -> None:
+    se, dof = mean_errors(fit, highest)
     result.mean = result.mean + unit * fit.mean
     result.mean_se, result.mean_dof = unit * se, dof
     result.mean_se[result.open_mean] = np.nan

@@ -13,6 +13,7 @@ from pesloss.statistics.reml import Solution
 Array = NDArray[np.float64]
 
 _WORK = 1e9  # rows × Z² above which intervals of σ² stay quadratic
+_RULING = 0.5  # leverage of a composition above which its residuals tell nothing
 _SHARP = 0.02  # relative standard error of σ² below which they do as well
 
 
@@ -23,27 +24,32 @@ class MeanErrors(NamedTuple):
     dof: Array
 
 
-def mean_errors(fit: Solution) -> MeanErrors:
+def mean_errors(fit: Solution, highest: Array) -> MeanErrors:
     """Sandwich errors of μ with squared residuals over (1 − leverage)² (HC3).
 
     Where σ of a species comes out too small, a few structures rich in it get too much weight
     and the model's own errors are too small; the residuals tell (MacKinnon & White,
     J. Econometrics 29, 305, 1985). Degrees of freedom are the effective number of structures
-    behind each mean, minus one. A structure that alone fixes a mean has no residual and
-    counts with its model variance.
+    behind each mean, minus one.
+
+    A composition that nearly fixes a mean by itself (leverage above one half, as when σ of its
+    species is estimated as zero) has hardly a residual. It counts with the variance at
+    ``highest``, θ with σ² at the upper ends of their intervals, which needs no allowance for
+    few degrees of freedom.
     """
     problem, data = fit.problem, fit.problem.data
     total, model, fourth = np.zeros((3, len(fit.mean)))
     for rows, block in data.blocks():
         v, n = problem.variance_only(fit.theta, block), data.size[rows]
         gain = (block @ fit.mean_covariance / v[:, None]) ** 2
-        leverage = (block @ fit.mean_covariance * block).sum(1) / v
+        leverage = n * (block @ fit.mean_covariance * block).sum(1) / v
         squares = n * (data.mean[rows] - block @ fit.mean) ** 2 + data.scatter[rows]
-        rest = 1 - leverage
-        robust = np.where(rest > 1e-6, squares / np.maximum(rest, 1e-6) ** 2, n * v)
+        ruling = leverage > _RULING
+        rest = np.where(ruling, 1.0, 1 - leverage / n)
+        robust = np.where(ruling, n * problem.variance_only(highest, block), squares / rest**2)
         total += gain.T @ robust
         model += gain.T @ (n * v)
-        fourth += (gain**2).T @ (n * v**2)
+        fourth += (gain**2).T @ np.where(ruling, 0.0, n * v**2)
     effective = np.divide(model**2, fourth, out=np.full(len(model), np.inf), where=fourth > 0)
     return MeanErrors(np.sqrt(total), np.maximum(effective - 1, 1))
 
