@@ -315,6 +315,52 @@ def test_a_tradeoff_needs_its_reference_and_two_sizes(shelf: Shelf) -> None:
         measure("size_tradeoff", shelf.grid(noise, ("raw", "standardized")))
 
 
+@pytest.mark.parametrize(("which", "other"), [("Al", "Cu"), ("Cu", "Al")])
+def test_twice_the_errors_of_one_composition_is_a_shift_of_log_two(
+    shelf: Shelf, which: str, other: str
+) -> None:
+    def errors(run: Run, table: pd.DataFrame) -> Array:
+        twice = (table.composition_group == which) & (run.energy_loss == "raw")
+        return np.where(twice, 2.0, 1.0) * noise(run, table)
+
+    (found,) = measure("composition_tradeoff", shelf.grid(errors, ("raw", "standardized")))
+    assert found.estimate == pytest.approx(np.log(2))
+    assert found.low == pytest.approx(found.high)
+    assert (found.loss, found.group) == ("raw", f"{which} against {other}")
+
+
+def test_compositions_that_are_served_alike_show_no_shift(shelf: Shelf) -> None:
+    """Groups are chosen on other structures, so that chance does not look like a shift."""
+
+    def errors(run: Run, table: pd.DataFrame) -> Array:
+        own = np.random.default_rng([run.seed, len(run.energy_loss)]).normal(size=len(table))
+        return 3.0 * own if run.energy_loss == "raw" else own
+
+    (found,) = measure("composition_tradeoff", shelf.grid(errors, ("raw", "standardized")))
+    assert found.low < 0 < found.high
+
+
+def test_a_composition_tradeoff_needs_its_reference_and_two_groups(shelf: Shelf) -> None:
+    with pytest.raises(NotMeasurable, match="no run of loss standardized"):
+        measure("composition_tradeoff", shelf.grid(noise, ("raw",)))
+    shelf.results.clear()
+    shelf.labels["composition_group"] = "Al"
+    with pytest.raises(NotMeasurable, match="fewer than two values of composition_group"):
+        measure("composition_tradeoff", shelf.grid(noise, ("raw", "standardized")))
+
+
+def test_error_exponents_within_phases_are_their_own(shelf: Shelf) -> None:
+    def errors(run: Run, table: pd.DataFrame) -> Array:
+        power = np.where(table.phase == "crystal", 0.0, 1.0)
+        grown: Array = table.n_atoms.to_numpy() ** power * noise(run, table)
+        return grown
+
+    found = measure("error_exponent", shelf.grid(errors, ("raw",)), by="phase")
+    assert [item.group for item in found] == ["crystal", "liquid"]
+    assert near(found[0], 0.0)
+    assert near(found[1], 1.0)
+
+
 def test_the_best_weight_is_that_of_the_validation_split(shelf: Shelf) -> None:
     def errors(run: Run, table: pd.DataFrame) -> Array:
         best = {"raw": 10.0, "per_atom": 0.1}[run.energy_loss]
@@ -463,7 +509,7 @@ def test_every_statistic_says_what_it_is_about_and_refuses_unknown_options() -> 
         for option in getattr(module, "OPTIONS", {}):
             with pytest.raises(PeslossError, match=f"option {option} of {name} is 'x'; allowed: "):
                 statistics.load(name, "a.yaml", {option: "x"})
-    with pytest.raises(PeslossError, match=r"a\.yaml: statistic is 'slope'; allowed: error_"):
+    with pytest.raises(PeslossError, match=r"a\.yaml: statistic is 'slope'; allowed: composition_"):
         statistics.load("slope", "a.yaml")
 
 

@@ -65,7 +65,10 @@ class Ablation(Strict):
     """config/ablations/NAME.yaml: a question, the data and runs it needs, and its claims."""
 
     question: str = Field(description="what is asked, in one sentence")
-    datasets: tuple[str, ...] = Field(min_length=1, description="names in config/datasets")
+    datasets: tuple[str, ...] = Field(
+        min_length=1,
+        description="names in config/datasets; `own`: those that no ablation names",
+    )
     runs: RunGrid | None = Field(None, description="trainings; left out: labels only")
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="what is decided")
 
@@ -88,6 +91,12 @@ class SuiteConfig(Strict):
 
     preset: str = Field("default", description="which of a dataset's sizes is used")
     datasets: tuple[str, ...] | None = Field(None, description="restrict to these; left out: all")
+    mirror: str | None = Field(
+        None, description="folder or base URL of files to fetch; left out: PESLOSS_MIRROR"
+    )
+    cache: str | None = Field(
+        None, description="folder of fetched files; left out: PESLOSS_CACHE or ~/.cache/pesloss"
+    )
     ablations: tuple[str, ...] | None = Field(None, description="restrict to these; left out: all")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="default seeds of runs")
     force_weights: tuple[PositiveFloat, ...] = Field(

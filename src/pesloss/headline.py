@@ -19,16 +19,19 @@ def exponent_table(claims: pd.DataFrame) -> str:
     -------
     str
         Markdown: one row a dataset and model; exponents with 95 % intervals and the verdict on √N;
-        within one phase the range over phases and how many are √N.
+        within one phase the range over phases (and losses) and how many are √N.
     """
     text = ["model", "loss", "options", "must_be", "group", "variant"]
     claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
     claims = claims[(claims.must_be == "") & claims.variant.isin(["", BASE])]
-    energies = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
+    trainings = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
+    energies = trainings[trainings.options == ""]
+    within = trainings[trainings.options == "by=phase"]
     labels = claims[(claims.claim == "C2") & (claims.statistic == "label_exponent")]
     losses = wording.ordered(energies.loss, wording.LOSSES)
     heads = ["data", "labels", "labels within one phase"]
     heads += [f"errors, {wording.loss(name)}" for name in losses]
+    heads += ["errors within one phase, all losses"] if len(within) else []
     lines = [_row(heads), _row(["---"] * len(heads))]
     for dataset in wording.ordered(labels.dataset, wording.DATASETS):
         about, trained = labels[labels.dataset == dataset], energies[energies.dataset == dataset]
@@ -37,6 +40,9 @@ def exponent_table(claims: pd.DataFrame) -> str:
             cells = [_cell(errors[errors.loss == loss]) for loss in losses]
             first = model in ("", "schnet")
             own = [_cell(about[about.options == "estimator=gamma"]), _phases(about)]
+            if len(within):
+                chosen = (within.dataset == dataset) & (within.model == model)
+                cells.append(_phases(within[chosen]))
             name = wording.dataset(dataset, model)
             lines.append(_row([name, *(own if first else ["", ""]), *cells]))
     return "\n".join(lines) + "\n"

@@ -2,8 +2,8 @@
 
 import ast
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from pesloss import losses
 from pesloss.claims import statistics
 from pesloss.closure import code_of
 from pesloss.config import Ablation, RunGrid, SuiteConfig
-from pesloss.data.spec import DatasetSpec, load_dataset_spec
+from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.runs import WILDCARDS, Run, settings_of
 from pesloss.settings import ModelSpec
 from pesloss.specification import check_names, load_all, parse
 
 FIGURES = Path(__file__).parent / "figures"
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,17 @@ class Suite:
     datasets: dict[str, DatasetSpec]
     models: dict[str, ModelSpec]
     ablations: dict[str, Ablation]
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Datasets whose files cannot be had here, and why."""
     run_pattern: str = WILDCARDS
 
     @classmethod
-    def read(cls, config: Mapping[str, Any], folder: Path) -> "Suite":
+    def read(
+        cls,
+        config: Mapping[str, Any],
+        folder: Path,
+        unavailable: Callable[[DatasetSpec, SuiteConfig], str | None] = lambda spec, config: None,
+    ) -> "Suite":
         """Read and check the configuration.
 
         Parameters
@@ -41,6 +49,9 @@ class Suite:
             The content of config.yaml with presets and command-line settings merged in.
         folder
             The folder config/.
+        unavailable
+            Says why the files of a dataset cannot be had, None when they can: such datasets are
+            left out, unless they were asked for by name.
 
         Raises
         ------
@@ -50,7 +61,7 @@ class Suite:
         settings = parse(SuiteConfig, dict(config), str(folder / "config.yaml"))
         paths = sorted((folder / "datasets").glob("*.yaml"))
         datasets = {path.stem: load_dataset_spec(path) for path in paths}
-        ablations = load_all(Ablation, folder / "ablations")
+        ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
         for key, wanted, known in (
             ("datasets", settings.datasets, datasets),
             ("ablations", settings.ablations, ablations),
@@ -59,7 +70,7 @@ class Suite:
         suite = cls(settings, datasets, load_all(ModelSpec, folder / "models"), ablations)
         for name in ablations:
             suite._check(name, folder / "ablations" / f"{name}.yaml")
-        return suite._restricted()
+        return suite._restricted(unavailable)
 
     def _check(self, name: str, path: Path) -> None:
         ablation, where = self.ablations[name], str(path)
@@ -80,22 +91,32 @@ class Suite:
             ("force_losses", grid.force_losses, losses.names("forces")),
         ):
             check_names(where, f"runs.{key}", wanted, known)
-        drawn = [name for name in ablation.datasets if not self.datasets[name].has_geometry()]
-        if drawn:
-            known = self.with_geometry(True)
-            raise wrong_value(where, "datasets", drawn[0], f"with runs: {', '.join(known)}")
+        without = [name for name in ablation.datasets if not self.datasets[name].has_forces()]
+        if without:
+            known = [name for name, spec in self.datasets.items() if spec.has_forces()]
+            raise wrong_value(where, "datasets", without[0], f"with runs: {', '.join(known)}")
         for run in expand(ablation, self.config, ablation.datasets):
             settings_of(run, self.models[run.model], self.config.training)
 
-    def _restricted(self) -> "Suite":
-        datasets = self.config.datasets or tuple(self.datasets)
+    def _restricted(self, unavailable: Callable[[DatasetSpec, SuiteConfig], str | None]) -> "Suite":
         chosen = self.config.ablations or tuple(self.ablations)
         kept = {name: self.ablations[name] for name in chosen}
+        wanted = set(self.config.datasets or self.datasets)
+        used = {name for a in kept.values() for name in a.datasets if name in wanted}
+        found = {name: unavailable(self.datasets[name], self.config) for name in sorted(used)}
+        left_out = {name: why for name, why in found.items() if why is not None}
+        for name in self.config.datasets or ():
+            if name in left_out:
+                raise PeslossError(f"config/datasets/{name}.yaml: {left_out[name]}")
+        datasets = [
+            name for name in self.config.datasets or tuple(self.datasets) if name not in left_out
+        ]
         return Suite(
             self.config,
             {name: self.datasets[name] for name in datasets},
             self.models,
             {n: a for n, a in kept.items() if set(a.datasets) & set(datasets)},
+            left_out,
         )
 
     def datasets_of(self, ablation: str) -> list[str]:
@@ -121,14 +142,24 @@ class Suite:
         """Return the module of a dataset's kind."""
         return f"pesloss.data.kinds.{self.datasets[dataset].kind}"
 
-    def with_geometry(self, geometry: bool) -> list[str]:
-        """Return the datasets that have geometry, or those that have none."""
-        return [name for name, spec in self.datasets.items() if spec.has_geometry() == geometry]
+    def of_origin(self, origin: Origin) -> list[str]:
+        """Return the datasets that are generated, drawn or read from files."""
+        return [name for name, spec in self.datasets.items() if spec.origin == origin]
 
     @staticmethod
     def loss_file(term: str, name: str) -> str:
         """Return the file of a loss, for Snakemake to watch."""
         return str(Path(code_of("pesloss.losses")[0]).parent / "losses" / term / f"{name}.py")
+
+    def readers(self, dataset: str) -> list[str]:
+        """Return the modules that read the files of a dataset."""
+        sources = getattr(self.datasets[dataset].parsed_recipe(), "sources", ())
+        return sorted({f"pesloss.data.readers.{source.format}" for source in sources})
+
+    def own_files(self, dataset: str) -> list[str]:
+        """Return the local files a dataset is read from, for Snakemake to watch."""
+        sources = getattr(self.datasets[dataset].parsed_recipe(), "sources", ())
+        return [path for source in sources for path in source.paths]
 
     def cutoff(self, wildcards: Any) -> float:
         """Return the cutoff of the model of the run that ``wildcards`` describe, Å."""
@@ -146,6 +177,25 @@ class Suite:
             if name == "SOURCES":
                 return tuple(value)
         raise PeslossError(f"pesloss/figures/{figure}.py: SOURCES is missing")
+
+
+def _with_own(
+    ablations: Mapping[str, Ablation], datasets: Mapping[str, DatasetSpec]
+) -> dict[str, Ablation]:
+    """Put the datasets that no ablation names in the place of ``own``; with runs: with forces."""
+    named = {name for ablation in ablations.values() for name in ablation.datasets}
+    own = [name for name in datasets if name not in named]
+    trainable = [name for name in own if datasets[name].has_forces()]
+    return {
+        name: ablation.model_copy(
+            update={"datasets": _replaced(ablation.datasets, trainable if ablation.runs else own)}
+        )
+        for name, ablation in ablations.items()
+    }
+
+
+def _replaced(names: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for n in names for name in (own if n == OWN else (n,)))
 
 
 def _constants(path: Path) -> Iterator[tuple[str, Any]]:

@@ -27,6 +27,10 @@ class Job:
     label: str
     log: TextIO
 
+    def say(self, line: str) -> None:
+        """Write a line to the log."""
+        self.log.write(f"{line}\n")
+
     def progress(self, items: Iterable[T], total: int, label: str = "") -> Iterator[T]:
         """Show a bar on a terminal, or lines with the time left in the log."""
         stream = sys.stderr if sys.stderr.isatty() else self.log

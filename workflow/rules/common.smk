@@ -3,15 +3,19 @@
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from pesloss.closure import code_of
+from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
 from pesloss.plan import Suite
 
 try:
-    suite = Suite.read(config, Path("config"))
+    suite = Suite.read(config, Path("config"), unavailable_here)
 except PeslossError as error:
     raise WorkflowError(str(error))
+for dataset_left_out, why in suite.left_out.items():
+    logger.warning(f"left out: dataset {dataset_left_out} ({why})")
 
 FIGURES = suite.figures
 ALL_RUNS = [f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs]

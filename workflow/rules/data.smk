@@ -34,7 +34,7 @@ rule collect_dataset:
     log:
         "<results>/logs/collect_dataset/{dataset}.log",
     wildcard_constraints:
-        dataset="|".join(suite.with_geometry(True)) or "none",
+        dataset="|".join(suite.of_origin("generated")) or "none",
     params:
         preset=suite.config.preset,
     script:
@@ -51,11 +51,31 @@ rule draw_dataset:
     log:
         "<results>/logs/draw_dataset/{dataset}.log",
     wildcard_constraints:
-        dataset="|".join(suite.with_geometry(False)) or "none",
+        dataset="|".join(suite.of_origin("drawn")) or "none",
     params:
         preset=suite.config.preset,
     script:
         "../scripts/draw_dataset.py"
+
+
+rule read_dataset:
+    """Fetch the files of a dataset that was made elsewhere, read, check and choose."""
+    input:
+        spec="config/datasets/{dataset}.yaml",
+        code=lambda w: code_of("pesloss.data.external", *suite.readers(w.dataset)),
+        files=lambda w: suite.own_files(w.dataset),
+    output:
+        structures="<results>/data/{dataset}/structures.extxyz",
+        table="<results>/data/{dataset}/structures.csv",
+        failures="<results>/data/{dataset}/failures.csv",
+    log:
+        "<results>/logs/read_dataset/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(suite.of_origin("files")) or "none",
+    params:
+        preset=suite.config.preset,
+    script:
+        "../scripts/read_dataset.py"
 
 
 rule split_dataset:

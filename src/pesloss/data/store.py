@@ -16,6 +16,7 @@ from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import write_text
 
 UNITS = {"energy_unit": "eV", "forces_unit": "eV/Ang"}
+NO_FORCES = "none"  # in place of their unit, in a dataset of energies alone
 TEXT_KEYS = ("structure", "group", "phase")
 
 
@@ -29,23 +30,35 @@ def write_structures(
     path
         File to write.
     structures
-        Each with energy (eV), forces (eV/Å) and the info keys structure, group and phase;
+        Each with energy (eV), forces (eV/Å), if it has any, and the info keys structure, group
+        and phase;
         coordinates are stored with eight decimals, energies exactly.
     recipe
         How they were made; written, with their number, into the first frame.
     """
     frames = [_framed(atoms) for atoms in structures]
     if frames:
-        frames[0].info.update(n_structures=len(frames), recipe=dict(recipe))
+        frames[0].info.update(n_structures=len(frames), recipe=_escaped(dict(recipe)))
     text = io.StringIO()
     if frames:  # a part may have no families
         ase.io.write(text, frames, format="extxyz")
     write_text(path, text.getvalue())
 
 
+def _escaped(value: Any, old: str = "\\", new: str = "%5C") -> Any:
+    """Replace backslashes, which extended XYZ does not give back, in every text."""
+    if isinstance(value, dict):
+        return {key: _escaped(item, old, new) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item, old, new) for item in value]
+    return value.replace(old, new) if isinstance(value, str) else value
+
+
 def _framed(atoms: Atoms) -> Atoms:
     frame: Atoms = atoms.copy()
     frame.info = {key: str(atoms.info[key]) for key in TEXT_KEYS} | UNITS
+    if "forces" not in atoms.calc.results:
+        frame.info["forces_unit"] = NO_FORCES
     frame.calc = atoms.calc
     return frame
 
@@ -80,6 +93,8 @@ def read_structures(path: Path | str, may_be_empty: bool = False) -> list[Atoms]
     _check_whole(path, text, frames)
     for frame in frames:
         _check_frame(path, frame)
+    if "recipe" in frames[0].info:
+        frames[0].info["recipe"] = _escaped(frames[0].info["recipe"], "%5C", "\\")
     return frames
 
 
@@ -114,13 +129,20 @@ def _check_frame(path: Path | str, frame: Atoms) -> None:
             raise PeslossError(f"{path}: key {key!r} is missing; needed: {', '.join(TEXT_KEYS)}")
         frame.info[key] = str(frame.info[key])
     where = f"{path}: structure {frame.info['structure']}"
+    without = frame.info.get("forces_unit") == NO_FORCES
     for key, unit in UNITS.items():
-        if frame.info.get(key) != unit:
+        if frame.info.get(key) != unit and not (without and key == "forces_unit"):
             raise wrong_value(where, key, frame.info.get(key), unit)
     results = frame.calc.results if frame.calc is not None else {}
-    for key in ("energy", "forces"):
+    for key in ("energy",) if without else ("energy", "forces"):
         if not np.isfinite(np.asarray(results.get(key, np.nan), dtype=float)).all():
             raise wrong_value(where, key, "missing or NaN", "finite numbers")
+
+
+def with_forces(structures: Sequence[Atoms]) -> list[Atoms]:
+    """Return the structures when all of them have forces, else none."""
+    complete = all("forces" in atoms.calc.results for atoms in structures)
+    return list(structures) if complete else []
 
 
 def structure_table(structures: Sequence[Atoms]) -> pd.DataFrame:

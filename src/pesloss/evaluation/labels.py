@@ -7,6 +7,7 @@ import pandas as pd
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import wrong_value
 from pesloss.evaluation.moments import TAIL
@@ -70,6 +71,7 @@ def force_label_table(structures: Sequence[Atoms], statistics: DatasetStatistics
     DataFrame
         ``n_components``, ``mean_square`` of F', and ``n_tail``, the components beyond ±2.576.
     """
+    structures = with_forces(structures)
     if not structures:
         return pd.DataFrame(
             columns=["structure", "species", "n_components", "mean_square", "n_tail"]
@@ -84,7 +86,7 @@ def force_label_table(structures: Sequence[Atoms], statistics: DatasetStatistics
 def force_histogram(structures: Sequence[Atoms], statistics: DatasetStatistics) -> pd.DataFrame:
     """Return counts of the components of F' by species in the bins of ``HISTOGRAM_EDGES``."""
     rows: list[tuple[str, float, float, int]] = []
-    edges = HISTOGRAM_EDGES
+    edges, structures = HISTOGRAM_EDGES, with_forces(structures)
     frame = _components(structures, statistics) if structures else pd.DataFrame()
     for species, values in frame.groupby("species").value if len(frame) else ():
         inside = np.clip(values, edges[0], edges[-1])

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
 from pesloss.errors import PeslossError
 from pesloss.statistics.energy import EnergyStandardizer
@@ -50,7 +51,9 @@ def fit_statistics(
     composition, energy = train[used].to_numpy(float), train.energy.to_numpy(float)
     fitted = EnergyStandardizer().fit(composition, energy, species)
     scale = fitted.species_scale()
-    forces = _fit_forces(species, [a for a in structures if a.info["structure"] in set(names)])
+    chosen = set(names)
+    trained = [a for a in with_forces(structures) if a.info["structure"] in chosen]
+    forces = _fit_forces(species, trained)
     fraction = composition / composition.sum(axis=1, keepdims=True)
     mean, spread = _tuple(fraction.mean(axis=0)), _tuple(fraction.std(axis=0))
     richest = pd.Series(richest_species(composition, species, mean, spread)).value_counts()

@@ -26,14 +26,15 @@ def measure(
     for loss in data.losses:
         weight = data.best_weight(loss)
         runs = data.of(loss, weight)
-        parts = [_last_window(result) for result in runs]
+        parts = [last_window(result) for result in runs]
         shared = sorted(set.intersection(*(set(part.index) for part in parts)))
         table = data.labels.set_index("structure").loc[shared].reset_index()
         values: Array = np.stack([part.loc[shared].to_numpy() for part in parts])
         yield slope_interval(table, values, sampling, loss=loss, force_weight=weight)
 
 
-def _last_window(result: RunResult) -> "pd.Series[float]":
+def last_window(result: RunResult) -> "pd.Series[float]":
+    """Return the mean energy term of each training structure over the last window of steps."""
     table = result.loss_signal
     last = table[table.step == table.step.max()]
     return pd.Series(last.energy_term.to_numpy(float), index=last.structure.to_numpy())

@@ -1,0 +1,228 @@
+"""Checks of structures that were read: what is left out and why, and whether the units can be."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from ase import Atoms
+from matscipy.neighbours import neighbour_list
+from pydantic import Field
+from scipy.spatial import cKDTree
+
+from pesloss.data.unit_checks import check_units
+from pesloss.specification import PositiveFloat, PositiveInt, Strict
+
+__all__ = ["COLUMNS", "Limits", "check_structures", "check_units", "source_of"]
+
+COLUMNS = ["source", "check", "reason"]
+SAME = 1e-6  # Å; two structures closer than that in every coordinate are one
+FREQUENCIES = np.sqrt([2.0, 3.0, 5.0])  # 1/Å, without common period
+CELL_WEIGHTS = np.sqrt(np.arange(1.0, 10.0)).reshape(3, 3)
+BIN = 1e-4  # of the fingerprint; more than it changes when coordinates change by SAME
+
+
+class Limits(Strict):
+    """What a structure has to keep to."""
+
+    min_atoms: PositiveInt = Field(1, description="smallest structure")
+    max_atoms: PositiveInt | None = Field(None, description="largest structure")
+    min_energy_per_atom: float | None = Field(None, description="eV")
+    max_energy_per_atom: float | None = Field(None, description="eV")
+    max_force: PositiveFloat | None = Field(None, description="norm of an atom's force, eV/Å")
+    # errors of the atoms' forces that are independent add up to a sum that grows with sqrt(N)
+    max_net_force: PositiveFloat | None = Field(
+        0.05, description="norm of the sum of a structure's forces over sqrt(N), eV/Å"
+    )
+    isolation: PositiveFloat | None = Field(
+        4.0, description="distance within which an atom must have a neighbour, Å"
+    )
+
+
+Check = Callable[[Atoms, Limits], str | None]
+
+
+def check_structures(
+    frames: Iterable[Atoms], limits: Limits | None = None
+) -> tuple[list[Atoms], pd.DataFrame]:
+    """Leave out what is incomplete, beyond the limits, or there already.
+
+    Parameters
+    ----------
+    frames
+        With energy and forces in a calculator, and their source in ``info``.
+    limits
+        What they have to keep to; the defaults when not given.
+
+    Returns
+    -------
+    The frames that are kept, and a table of the others with the columns source, check (its name)
+    and reason (the first one, in words with numbers). Of structures that are the same up to the
+    order of their atoms, the first that passes the other checks is kept.
+    """
+    limits = limits or Limits()
+    kept: list[Atoms] = []
+    rows: list[tuple[str, str, str]] = []
+    seen: dict[tuple[bytes, int], list[Atoms]] = defaultdict(list)
+    for index, atoms in enumerate(frames):
+        found = _first_failure(atoms, limits) or _duplicate(atoms, seen)
+        if found is None:
+            kept.append(atoms)
+        else:
+            rows.append((source_of(atoms, index), *found))
+    return kept, pd.DataFrame(rows, columns=COLUMNS)
+
+
+def source_of(atoms: Atoms, index: int) -> str:
+    """Return the name of a frame: its source, else its structure, else its number."""
+    return str(atoms.info.get("source", atoms.info.get("structure", index)))
+
+
+def _first_failure(atoms: Atoms, limits: Limits) -> tuple[str, str] | None:
+    for name, check in CHECKS.items():
+        reason = check(atoms, limits)
+        if reason is not None:
+            return name, reason
+    return None
+
+
+def _results(atoms: Atoms) -> dict[str, Any]:
+    return atoms.calc.results if atoms.calc is not None else {}
+
+
+def _number_of_atoms(atoms: Atoms, limits: Limits) -> str | None:
+    if len(atoms) < limits.min_atoms:
+        return f"{len(atoms)} atoms; min_atoms is {limits.min_atoms}"
+    if limits.max_atoms is not None and len(atoms) > limits.max_atoms:
+        return f"{len(atoms)} atoms; max_atoms is {limits.max_atoms}"
+    return None
+
+
+def _geometry(atoms: Atoms, _: Limits) -> str | None:
+    if not np.isfinite(atoms.positions).all():
+        return f"the position of atom {_first_bad(atoms.positions)} is not finite"
+    if not np.isfinite(atoms.cell.array).all():
+        return "the cell is not finite"
+    if atoms.pbc.any() and atoms.cell.rank < 3:
+        return f"periodic, but with {atoms.cell.rank} cell vectors instead of three"
+    return None
+
+
+def _first_bad(rows: npt.NDArray[np.float64]) -> int:
+    return int(np.argmin(np.isfinite(rows).all(axis=1)))
+
+
+def _energy(atoms: Atoms, limits: Limits) -> str | None:
+    energy = _results(atoms).get("energy")
+    if energy is None:
+        return "the energy is missing"
+    if not np.isfinite(energy):
+        return f"the energy is {energy}"
+    per_atom = float(energy) / len(atoms)
+    low, high = limits.min_energy_per_atom, limits.max_energy_per_atom
+    if low is not None and per_atom < low:
+        return f"{per_atom:.4f} eV per atom; min_energy_per_atom is {low:g}"
+    if high is not None and per_atom > high:
+        return f"{per_atom:.4f} eV per atom; max_energy_per_atom is {high:g}"
+    return None
+
+
+def _forces(atoms: Atoms, limits: Limits) -> str | None:
+    forces = _results(atoms).get("forces")
+    if forces is None:
+        return "the forces are missing"
+    if np.shape(forces) != (len(atoms), 3):
+        return f"the forces have shape {np.shape(forces)}, for {len(atoms)} atoms"
+    if not np.isfinite(forces).all():
+        return f"the force on atom {_first_bad(forces)} is not finite"
+    norms = np.linalg.norm(forces, axis=1)
+    if limits.max_force is not None and norms.max() > limits.max_force:
+        return (
+            f"the force on atom {norms.argmax()} is {norms.max():.4f} eV/Å; "
+            f"max_force is {limits.max_force:g}"
+        )
+    return None
+
+
+def _net_force(atoms: Atoms, limits: Limits) -> str | None:
+    net = float(np.linalg.norm(_results(atoms)["forces"].sum(axis=0)))
+    if limits.max_net_force is None or net <= limits.max_net_force * np.sqrt(len(atoms)):
+        return None
+    return (
+        f"the forces add up to {net:.4f} eV/Å, {net / np.sqrt(len(atoms)):.4f} eV/Å times sqrt(N); "
+        f"max_net_force is {limits.max_net_force:g}"
+    )
+
+
+def _isolated_atom(atoms: Atoms, limits: Limits) -> str | None:
+    if limits.isolation is None or len(atoms) == 1:
+        return None
+    alone = np.setdiff1d(np.arange(len(atoms)), _with_neighbours(atoms, limits.isolation))
+    if not len(alone):
+        return None
+    more = f" ({len(alone)} such atoms)" if len(alone) > 1 else ""
+    return (
+        f"atom {alone[0]} ({atoms.symbols[alone[0]]}) has no neighbour within "
+        f"{limits.isolation:g} Å{more}"
+    )
+
+
+def _with_neighbours(atoms: Atoms, cutoff: float) -> npt.NDArray[np.int64]:
+    cell, positions = atoms.cell.array, atoms.positions
+    if not atoms.pbc.any():  # the neighbour list needs a box; any around the atoms will do
+        cell = np.diag(np.ptp(positions, axis=0) + 2 * cutoff)
+        positions = positions - positions.min(axis=0) + cutoff
+    centre: npt.NDArray[np.int64] = neighbour_list(
+        "i",
+        cutoff=cutoff,
+        positions=positions,
+        cell=cell,
+        pbc=atoms.pbc,
+        numbers=atoms.numbers.astype(np.int32),
+    )
+    return centre
+
+
+CHECKS: dict[str, Check] = {
+    "number of atoms": _number_of_atoms,
+    "geometry": _geometry,
+    "energy": _energy,
+    "forces": _forces,
+    "net force": _net_force,
+    "isolated atom": _isolated_atom,
+}
+
+
+def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tuple[str, str] | None:
+    """Compare with the frames of like fingerprint; when there is no like, remember ``atoms``."""
+    species = np.sort(atoms.numbers).tobytes() + atoms.pbc.tobytes()
+    place = _fingerprint(atoms)
+    for near in (place - 1, place, place + 1):
+        for other in seen.get((species, near), ()):
+            if _same(atoms, other):
+                change = _results(atoms)["energy"] - _results(other)["energy"]
+                return "duplicate", (
+                    f"the same structure as {source_of(other, -1)}; "
+                    f"its energy is {change:+.6f} eV from that one's"
+                )
+    seen[species, place].append(atoms)
+    return None
+
+
+def _fingerprint(atoms: Atoms) -> int:
+    """Return a number that depends on no order and moves by less than one when nothing moves."""
+    waves = np.cos(atoms.positions @ FREQUENCIES).mean()
+    return int(np.floor((waves + np.sum(CELL_WEIGHTS * atoms.cell.array)) / BIN))
+
+
+def _same(first: Atoms, second: Atoms) -> bool:
+    if np.abs(first.cell.array - second.cell.array).max() > SAME:
+        return False
+    nearest: Sequence[int] = cKDTree(second.positions).query(first.positions, p=np.inf)[1]
+    return (
+        len(set(nearest)) == len(first)
+        and bool(np.abs(first.positions - second.positions[nearest]).max() <= SAME)
+        and bool((first.numbers == second.numbers[nearest]).all())
+    )

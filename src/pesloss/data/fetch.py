@@ -1,0 +1,769 @@
+"""Files from elsewhere: fetched once, checked by hash before every use, unpacked with care."""
+
+import bz2
+import fcntl
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Any, BinaryIO, TextIO, cast
+from urllib.parse import unquote, urlsplit
+
+import requests
+from pydantic import Field, StringConstraints, field_validator
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError
+
+from pesloss import progress
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.specification import PositiveInt, Strict
+
+CHUNK = 1 << 16
+LIMIT_BYTES = 2 << 30
+LIMIT_MEMBERS = 1_000_000
+LONGEST_PAUSE = 60.0  # seconds; what a busy server asks for is granted up to this
+IN_MEMORY = 64 << 20  # bytes of an unpacked tar beyond which it waits in an unnamed file
+HEADERS = 1 << 20  # bytes of headers a tar may hold on top of its limit
+UNPACKERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+
+Report = Callable[[int, int], None]
+"""Told how many bytes are done, and of how many."""
+
+Hex256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
+
+
+class SourceFile(Strict):
+    """One file of somebody else's, and how to tell that it is the right one."""
+
+    path: str = Field(description="name in the cache, relative to its folder")
+    url: str = Field(description="where its owner keeps it (http or https)")
+    sha256: Hex256 = Field(description="SHA-256 of its content, 64 hexadecimal digits")
+    bytes: PositiveInt = Field(description="its size")
+
+    @field_validator("path")
+    @classmethod
+    def _path_stays_in_the_cache(cls, path: str) -> str:
+        plain = PurePosixPath(path)
+        if _leaves_its_folder(path) or "\\" in path or str(plain) != path or not plain.name:
+            raise ValueError("allowed: a relative name without '..', '//' and backslashes")
+        return path
+
+    @field_validator("url")
+    @classmethod
+    def _url_names_a_file(cls, url: str) -> str:
+        parts = urlsplit(url)
+        rest = unquote(parts.path).strip("/")
+        known = re.fullmatch(r"https?://\S+", url) and parts.hostname and rest
+        if not known or _leaves_its_folder(rest):
+            raise ValueError("allowed: http://HOST/FILE or https://HOST/FILE without '..'")
+        return url
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where files are looked for, and how patiently."""
+
+    cache: Path = field(default_factory=lambda: Path(_environment("CACHE") or "~/.cache/pesloss"))
+    """Folder of checked files; PESLOSS_CACHE, else ~/.cache/pesloss."""
+    mirror: str | None = field(default_factory=lambda: _environment("MIRROR"))
+    """Folder or base URL that holds HOST/REST or REST of https://HOST/REST; PESLOSS_MIRROR."""
+    attempts: int = 4
+    """How often a URL is tried."""
+    timeout: float = 20.0
+    """Seconds without a byte after which an attempt is given up."""
+    pause: float = 1.0
+    """Seconds before the second attempt; doubled before each later one."""
+
+    def __post_init__(self) -> None:
+        if self.mirror and "://" in self.mirror and not self.mirror_is_url:
+            raise wrong_value("sources", "mirror", self.mirror, "a folder, http://… or https://…")
+        if self.attempts < 1:
+            raise wrong_value("sources", "attempts", self.attempts, "1 or more")
+        if not self.timeout > 0:
+            raise wrong_value("sources", "timeout", self.timeout, "more than 0 s")
+        if not self.pause >= 0:
+            raise wrong_value("sources", "pause", self.pause, "0 s or more")
+
+    @property
+    def mirror_is_url(self) -> bool:
+        """Tell whether the mirror is a base URL rather than a folder."""
+        return bool(re.match(r"https?://", self.mirror or ""))
+
+    def target(self, file: SourceFile) -> Path:
+        """Return where ``file`` is kept."""
+        return Path(self.cache).expanduser() / file.path
+
+    def in_mirror(self, file: SourceFile) -> list[str]:
+        """Return where the mirror may have ``file``: two paths or URLs, or none."""
+        if not self.mirror:
+            return []
+        parts = urlsplit(file.url)
+        rest = parts.path.lstrip("/")
+        if self.mirror_is_url:
+            query = f"?{parts.query}" if parts.query else ""
+            base = self.mirror.rstrip("/")
+            return [f"{base}/{rest}{query}", f"{base}/{parts.hostname}/{rest}{query}"]
+        folder = Path(self.mirror).expanduser()
+        return [str(folder / unquote(rest)), str(folder / str(parts.hostname) / unquote(rest))]
+
+
+def _environment(name: str) -> str | None:
+    return os.environ.get(f"PESLOSS_{name}") or None
+
+
+def _leaves_its_folder(name: str) -> bool:
+    absolute = re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
+    return bool(absolute) or ".." in re.split(r"[/\\]", name) or "\0" in name
+
+
+def fetch(file: SourceFile, sources: Sources, report: Report | None = None) -> Path:
+    """Return the path of ``file`` in the cache, fetched first where it is not there.
+
+    The hash is checked before every return; a damaged file in the cache is fetched again. A
+    download goes to a ``.part`` file beside the target, is continued there after a break and is
+    renamed only once size and hash are right. That file is locked meanwhile: another process or
+    thread that wants the same file waits, then finds it in the cache.
+
+    Parameters
+    ----------
+    file
+        What is wanted.
+    sources
+        The cache, the mirror and the patience.
+    report
+        Told the bytes done and the bytes in all, at each piece of a download.
+
+    Raises
+    ------
+    PeslossError
+        One line: every place where it was looked for, why it was not had there (status, size,
+        hash or cause, and how many attempts), and what can be done.
+    """
+    target = sources.target(file)
+    try:
+        if not _is_whole(target, file):
+            with _claimed(target, file) as handle:
+                if not _is_whole(target, file):  # nobody was faster
+                    _obtain(file, sources, _Part(handle, file, report))
+                    handle.flush()
+                    Path(handle.name).replace(target)
+    except OSError as error:
+        raise PeslossError(f"{target}: cannot be kept in the cache ({_cause(error)})") from None
+    return target
+
+
+def _is_whole(path: Path, file: SourceFile) -> bool:
+    if not _has_size(path, file):
+        return False
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest() == file.sha256
+
+
+def _has_size(path: Path, file: SourceFile) -> bool:
+    return os.path.isfile(path) and path.stat().st_size == file.bytes
+
+
+@contextmanager
+def _claimed(target: Path, file: SourceFile) -> Iterator[BinaryIO]:
+    """Yield the part file of ``target``, locked; its lock ends with the process that holds it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{file.sha256[:12]}.part")
+    while True:
+        with part.open("a+b") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError:  # some network file systems have no locks
+                part.unlink(missing_ok=True)
+                break
+            if _is_still(part, handle):
+                try:
+                    yield handle
+                finally:
+                    if os.fstat(handle.fileno()).st_size == 0 and _is_still(part, handle):
+                        part.unlink()
+                return
+    with _own_part(part) as handle:
+        yield handle
+
+
+def _is_still(part: Path, handle: BinaryIO) -> bool:
+    """Tell whether nobody renamed or removed the part file while this process waited for it."""
+    try:
+        return os.path.samestat(part.stat(), os.fstat(handle.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _own_part(part: Path) -> Iterator[BinaryIO]:
+    descriptor, name = tempfile.mkstemp(dir=part.parent, prefix=part.stem, suffix=".part")
+    os.close(descriptor)
+    own = Path(name)
+    try:
+        own.chmod(0o644)
+        with own.open("a+b") as handle:
+            yield handle
+    finally:
+        own.unlink(missing_ok=True)
+
+
+class _Lasting(Exception):
+    """A failure that trying again does not mend."""
+
+
+class _Passing(Exception):
+    """A failure that may be gone at the next attempt."""
+
+    def __init__(self, reason: str, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class _Part:
+    """What has come of a file so far, never more than its size, and the hash of that."""
+
+    def __init__(self, handle: BinaryIO, file: SourceFile, report: Report | None) -> None:
+        self.file, self._handle, self._report = file, handle, report
+        self._hash, self.done, self.resumed = hashlib.sha256(), 0, False
+
+    def restart(self, keep: bool = True) -> None:
+        """Begin after the bytes that are there, or, unless they are to be kept, anew."""
+        size = self._handle.seek(0, os.SEEK_END)
+        self.resumed = keep and 0 < size <= self.file.bytes
+        if not self.resumed:
+            self._handle.truncate(0)
+        self._handle.seek(0)
+        self._hash = hashlib.sha256()
+        while piece := self._handle.read(CHUNK):
+            self._hash.update(piece)
+        self.done = self._handle.tell()
+
+    def receive(self, pieces: Iterable[bytes]) -> None:
+        """Append ``pieces``.
+
+        Raises
+        ------
+        _Lasting
+            At the first byte that is too many.
+        """
+        for piece in pieces:
+            if self.done + len(piece) > self.file.bytes:
+                self.restart(keep=False)
+                raise _Lasting(f"sends more than the {self.file.bytes} bytes expected")
+            self._handle.write(piece)
+            self._hash.update(piece)
+            self.done += len(piece)
+            if self._report is not None:
+                self._report(self.done, self.file.bytes)
+
+    def check(self) -> None:
+        """Check size and hash; a file with the wrong hash is dropped.
+
+        Raises
+        ------
+        _Passing
+            When bytes are missing, or when the wrong ones may be older than this attempt.
+        _Lasting
+            When the hash is wrong.
+        """
+        if self.done < self.file.bytes:
+            raise _Passing(f"ends after {self.done} of {self.file.bytes} bytes")
+        found = self._hash.hexdigest()
+        if found != self.file.sha256:
+            error = _Passing if self.resumed else _Lasting
+            self.restart(keep=False)
+            raise error(f"SHA-256 is {found}, expected {self.file.sha256}")
+
+
+def _obtain(file: SourceFile, sources: Sources, part: _Part) -> None:
+    places = dict.fromkeys([*sources.in_mirror(file), file.url])
+    failures: list[str] = []
+    silent: set[str] = set()
+    for place in places:
+        host = urlsplit(place).netloc
+        if host and host in silent:
+            continue
+        try:
+            if place == file.url or sources.mirror_is_url:
+                _download(place, sources, part)
+            else:
+                _copy(Path(place), part)
+            return
+        except _Passing as failure:
+            silent.add(host)
+            failures.append(f"{place}: {failure}")
+        except _Lasting as failure:
+            failures.append(f"{place}: {failure}")
+    raise PeslossError(
+        f"{file.path} ({file.bytes} bytes, SHA-256 {file.sha256}) cannot be fetched: "
+        f"{'; '.join(failures)}; check the card's url, bytes and sha256, set a mirror (--config "
+        f"mirror=FOLDER_OR_URL or PESLOSS_MIRROR) or put the file at {sources.target(file)}"
+    )
+
+
+def _copy(path: Path, part: _Part) -> None:
+    if not os.path.isfile(path):
+        raise _Lasting("no such file")
+    if not _has_size(path, part.file):
+        raise _Lasting(f"holds {path.stat().st_size} bytes, expected {part.file.bytes}")
+    part.restart(keep=False)  # only now: what came from a server before can be continued
+    part.receive(_read(path))
+    try:
+        part.check()
+    except _Passing as failure:
+        raise _Lasting(str(failure)) from None
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as handle:
+            yield from iter(lambda: handle.read(CHUNK), b"")
+    except OSError as error:
+        raise _Lasting(_cause(error)) from None
+
+
+def _download(url: str, sources: Sources, part: _Part) -> None:
+    for attempt in range(1, sources.attempts + 1):
+        try:
+            _attempt(url, sources.timeout, part)
+            return
+        except _Lasting as failure:
+            raise _Lasting(f"{failure} ({_attempts(attempt)})") from None
+        except _Passing as failure:
+            if attempt == sources.attempts:
+                raise _Passing(f"{failure} ({_attempts(attempt)})") from None
+            time.sleep(max(sources.pause * 2 ** (attempt - 1), failure.pause))
+
+
+def _attempts(number: int) -> str:
+    return "1 attempt" if number == 1 else f"{number} attempts"
+
+
+def _attempt(url: str, timeout: float, part: _Part) -> None:
+    part.restart()
+    if part.done == part.file.bytes:
+        part.check()
+        return
+    try:
+        with requests.get(url, headers=_headers(part), stream=True, timeout=timeout) as response:
+            _check_answer(response, part)
+            part.receive(_pieces(response))
+    except requests.Timeout:
+        raise _Passing(f"no answer for {timeout:g} s") from None
+    except (requests.ConnectionError, HTTPError) as error:
+        cause = f"no byte for {timeout:g} s" if _timed_out(error) else _cause(error)
+        raise _Passing(f"{cause}, {part.done} of {part.file.bytes} bytes done") from None
+    except requests.RequestException as error:
+        raise _Lasting(_cause(error)) from None
+    part.check()
+
+
+def _headers(part: _Part) -> dict[str, str]:
+    asked = {"Accept-Encoding": "identity", "User-Agent": "pesloss"}
+    return asked | ({"Range": f"bytes={part.done}-"} if part.done else {})
+
+
+def _check_answer(response: requests.Response, part: _Part) -> None:
+    status = response.status_code
+    begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    if status == 416 or (status == 206 and (begin is None or int(begin[1]) != part.done)):
+        part.restart(keep=False)
+        raise _Passing("answers another range than it was asked for")
+    if status in (408, 429) or status >= 500:
+        wish = response.headers.get("Retry-After", "")
+        raise _Passing(
+            f"HTTP status {status}", min(float(wish), LONGEST_PAUSE) if wish.isdecimal() else 0.0
+        )
+    if status not in (200, 206):
+        raise _Lasting(f"HTTP status {status}")
+    if status == 200 and part.done:  # a server without ranges sends everything
+        part.restart(keep=False)
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and part.done + int(length) != part.file.bytes:
+        offered = part.done + int(length)
+        part.restart(keep=False)
+        raise _Lasting(f"offers {offered} bytes, expected {part.file.bytes}")
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    # As sent: some servers declare a stored .gz to be compressed for the journey only.
+    return iter(lambda: response.raw.read1(CHUNK, decode_content=False), b"")
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _cause(error: BaseException) -> str:
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def availability(
+    files: Iterable[SourceFile], sources: Sources, probe_timeout: float = 3.0
+) -> str | None:
+    """Tell why ``files`` cannot all be had; None when they probably can.
+
+    A file can be had when one of its size lies in the cache or in a mirror folder, or when the
+    mirror's URL or its own host answers at all. Each host is asked once, all of them together.
+
+    Returns
+    -------
+    None, or a sentence that names a file and where it was looked for.
+    """
+    wanted = [file for file in files if not _is_at_hand(file, sources)]
+    if not wanted:
+        return None
+    mirror = str(sources.mirror) if sources.mirror_is_url else ""
+    urls = [file.url for file in wanted] + ([mirror] if mirror else [])
+    silent = _silent({_host(url): url for url in reversed(urls)}, probe_timeout)
+    if mirror and _host(mirror) not in silent:
+        return None
+    for file in wanted:
+        host = _host(file.url)
+        if host in silent:
+            looked = f"the mirror {sources.mirror}" if sources.mirror else "a mirror (none is set)"
+            unheard = f" (no answer: {silent[_host(mirror)]})" if mirror else ""
+            return (
+                f"{file.path} is neither in the cache {sources.cache} nor in {looked}{unheard}, "
+                f"and {host} does not answer ({silent[host]})"
+            )
+    return None
+
+
+def _is_at_hand(file: SourceFile, sources: Sources) -> bool:
+    places = [] if sources.mirror_is_url else [Path(place) for place in sources.in_mirror(file)]
+    return any(_has_size(path, file) for path in [sources.target(file), *places])
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _silent(urls: Mapping[str, str], timeout: float) -> dict[str, str]:
+    """Return the reasons of those ``urls`` whose hosts do not answer."""
+    reasons = dict.fromkeys(urls, f"no answer for {timeout:g} s")
+
+    def probe(name: str, url: str) -> None:
+        try:
+            answer = requests.head(url, timeout=timeout)
+        except (requests.RequestException, HTTPError) as error:
+            if not _timed_out(error):
+                reasons[name] = _cause(error)
+            return
+        if answer.status_code < 500 and answer.status_code != 407:
+            del reasons[name]
+        else:
+            reasons[name] = f"HTTP status {answer.status_code}"
+
+    # Daemons, since a name server's silence may outlast every timeout.
+    probes = [threading.Thread(target=probe, args=pair, daemon=True) for pair in urls.items()]
+    deadline = time.monotonic() + timeout
+    for thread in probes:
+        thread.start()
+    for thread in probes:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(reasons)
+
+
+@contextmanager
+def progress_bar(label: str, stream: TextIO | None = None) -> Iterator[Report]:
+    """Yield a report for ``fetch``: a bar on a terminal, a plain line now and then in a log.
+
+    Nothing is shown when nothing is fetched.
+    """
+    stream = sys.stderr if stream is None else stream
+    if not stream.isatty():
+        yield _lines(label, stream)
+        return
+    with ExitStack() as bars:
+        bar: Any = None
+
+        def report(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = bars.enter_context(
+                    tqdm(desc=label, file=stream, leave=False, unit="B", unit_scale=True)
+                )
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+
+
+def _lines(label: str, stream: TextIO) -> Report:
+    start = last = time.monotonic()
+    first = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        first = done if first < 0 else min(first, done)
+        if done == total:
+            stream.write(f"{label}: {total / 1e6:.1f} MB in {now - start:.1f} s\n")
+        elif now - last >= progress.SECONDS_BETWEEN_LINES:
+            left = (now - start) * (total - done) / max(done - first, 1)
+            stream.write(f"{label}: {done / 1e6:.1f}/{total / 1e6:.1f} MB, {left:.0f} s left\n")
+            last = now
+        else:
+            return
+        stream.flush()
+
+    return report
+
+
+class _Counted(io.RawIOBase):
+    """A stream that ends in a PeslossError where it is damaged or has too many bytes."""
+
+    def __init__(self, source: IO[bytes], limit: int, where: str) -> None:
+        self.source, self.limit, self.where = source, limit, where
+        self.count = 0
+        self.nonzero = 0
+        """Number of bytes up to the last one that is not zero."""
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read up to the size of ``buffer``."""
+        try:
+            data = self.source.read(len(buffer))
+        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+            raise _unreadable(self.where, error) from None
+        filled = data.rstrip(b"\0")
+        if filled:
+            self.nonzero = self.count + len(filled)
+        self.count += len(data)
+        if self.count > self.limit:
+            raise PeslossError(f"{self.where}: more than {self.limit} bytes when unpacked")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _unreadable(where: str, error: BaseException) -> PeslossError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return PeslossError(f"{where}: damaged or cut off ({reason})")
+
+
+@contextmanager
+def _counted(path: Path, limit: int) -> Iterator[_Counted]:
+    """Yield the content of ``path``, unpacked where it is a .gz, .bz2 or .xz."""
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        raise PeslossError(f"{path}: no such file") from None
+    except OSError as error:
+        raise PeslossError(f"{path}: cannot be read ({error.strerror})") from None
+    with handle:
+        start = handle.read(6)
+        handle.seek(0)
+        opener = next((UNPACKERS[magic] for magic in UNPACKERS if start.startswith(magic)), None)
+        with cast(IO[bytes], opener(handle)) if opener else handle as source:
+            yield _Counted(source, limit, str(path))
+
+
+def read_bytes(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """Read a file, unpacked where it is a .gz (or .bz2 or .xz).
+
+    Raises
+    ------
+    PeslossError
+        When it is missing, damaged or unpacks to more than ``limit_bytes``.
+    """
+    with _counted(Path(path), limit_bytes) as stream:
+        return stream.read()
+
+
+@contextmanager
+def opened_text(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> Iterator[TextIO]:
+    """Open a UTF-8 file for reading, unpacked on the way where it is a .gz (or .bz2 or .xz).
+
+    Raises
+    ------
+    PeslossError
+        When it is missing, or, while it is read, when it is damaged, no UTF-8 or unpacks to more
+        than ``limit_bytes``.
+    """
+    with (
+        _counted(Path(path), limit_bytes) as stream,
+        io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8") as text,
+    ):
+        try:
+            yield text
+        except UnicodeDecodeError as error:
+            raise PeslossError(f"{path}: not UTF-8 (byte {error.start}: {error.reason})") from None
+
+
+def members(
+    archive: Path | str, limit_bytes: int = LIMIT_BYTES, limit_members: int = LIMIT_MEMBERS
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in a .zip or .tar(.gz, .bz2, .xz), sorted by name.
+
+    No member is written to disk under its name. A tar can only be sorted once it is unpacked: it
+    is kept in memory meanwhile or, when it is large, in an unnamed temporary file.
+
+    Parameters
+    ----------
+    archive
+        The file; its kind is told by its content.
+    limit_bytes
+        Size of all members together that is refused when exceeded.
+    limit_members
+        Number of members, folders included, that is refused when exceeded.
+
+    Raises
+    ------
+    PeslossError
+        One line with archive and member: the archive is missing, damaged, cut off or encrypted,
+        exceeds a limit, or holds a name twice, a name that leads out of its folder, a link, a
+        device or another thing that is neither file nor folder.
+    """
+    archive = Path(archive)
+    with _counted(archive, LIMIT_BYTES) as stream:
+        is_zip = stream.read(4) in (b"PK\3\4", b"PK\5\6")
+    contents = _zip_contents if is_zip else _tar_contents
+    yield from contents(archive, _Limits(archive, limit_bytes, limit_members))
+
+
+class _Limits:
+    """What the members of an archive must not exceed, and the names that were there before."""
+
+    def __init__(self, archive: Path, n_bytes: int, n_members: int) -> None:
+        self.archive, self.n_bytes, self.n_members = archive, n_bytes, n_members
+        self.total = self.number = 0
+        self._names: set[str] = set()
+
+    def admitted(self, name: str, size: int, kind: str) -> str:
+        """Check a member that says it is ``size`` bytes of ``kind``; return its plain name."""
+        where = f"{self.archive}: member {name!r}"
+        self.number += 1
+        self.total += size
+        if self.number > self.n_members:
+            raise PeslossError(f"{where}: there are more than {self.n_members} members")
+        if _leaves_its_folder(name):
+            raise PeslossError(f"{where}: the name leads out of the archive's folder")
+        if kind not in ("file", "folder"):
+            raise PeslossError(f"{where}: is a {kind}; allowed: files and folders")
+        if size < 0 or self.total > self.n_bytes:
+            raise PeslossError(f"{where}: there are more than {self.n_bytes} bytes when unpacked")
+        plain = str(PurePosixPath(name))
+        if plain in self._names and kind == "file":
+            raise PeslossError(f"{where}: the archive holds it twice")
+        self._names.add(plain)
+        return plain
+
+
+def _zip_contents(archive: Path, limits: _Limits) -> Iterator[tuple[str, bytes]]:
+    try:
+        opened = zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
+        raise _unreadable(str(archive), error) from None
+    with opened:
+        files: dict[str, zipfile.ZipInfo] = {}
+        for info in opened.infolist():
+            kind = _zip_kind(info)
+            name = limits.admitted(info.filename, info.file_size, kind)
+            if info.flag_bits & 1:
+                raise PeslossError(f"{archive}: member {name!r}: is encrypted")
+            if kind == "file":
+                files[name] = info
+        for name in sorted(files):
+            yield name, _zip_content(opened, files[name], f"{archive}: member {name!r}")
+
+
+def _zip_kind(info: zipfile.ZipInfo) -> str:
+    mode = info.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        return "link"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "device"
+    return "folder" if info.is_dir() else "file"
+
+
+def _zip_content(opened: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> bytes:
+    try:
+        with opened.open(info) as handle:
+            content = handle.read(info.file_size + 1)
+    except (zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        raise _unreadable(where, error) from None
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        raise PeslossError(f"{where}: cannot be read ({error})") from None
+    if len(content) != info.file_size:
+        raise wrong_value(where, "size", len(content), f"{info.file_size}, as the archive says")
+    return content
+
+
+def _tar_contents(archive: Path, limits: _Limits) -> Iterator[tuple[str, bytes]]:
+    places: dict[str, tuple[int, int]] = {}
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+        with _counted(archive, limits.n_bytes + HEADERS) as stream:
+            try:
+                _spool_tar(stream, limits, spool, places)
+            except PeslossError:
+                raise
+            except (tarfile.TarError, OSError, OverflowError, ValueError) as error:
+                raise _unreadable(stream.where, error) from None
+        for name in sorted(places):
+            start, size = places[name]
+            spool.seek(start)
+            yield name, spool.read(size)
+
+
+def _spool_tar(
+    stream: _Counted, limits: _Limits, spool: IO[bytes], places: dict[str, tuple[int, int]]
+) -> None:
+    end = 0
+    with tarfile.open(fileobj=stream, mode="r|") as opened:
+        for member in opened:
+            kind = _tar_kind(member)
+            name = limits.admitted(member.name, member.size, kind)
+            stream.where = f"{limits.archive}: member {name!r}"
+            end = member.offset_data
+            if kind == "file":
+                end += -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                places[name] = spool.tell(), member.size
+                content = opened.extractfile(member)
+                assert content is not None
+                shutil.copyfileobj(content, spool, CHUNK)
+    while stream.read(CHUNK):  # a packed tar has its checksum at the end
+        pass
+    # To tarfile a tar that is cut off or broken between two members is one that ends there.
+    if stream.nonzero > end or stream.count < end + tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("no end mark after it")
+
+
+def _tar_kind(member: tarfile.TarInfo) -> str:
+    if member.issym() or member.islnk():
+        return "link"
+    if member.isdir():
+        return "folder"
+    return "file" if member.isreg() and not member.issparse() else "device or sparse file"

@@ -1,0 +1,199 @@
+"""Labels of foreign files: named by the card, in the card's units, turned into eV and Å."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms, units
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from pydantic import Field, model_validator
+
+from pesloss.specification import Strict
+
+EnergyUnit = Literal["eV", "meV", "Hartree", "Ry", "kcal/mol", "kJ/mol"]
+LengthUnit = Literal["Angstrom", "Bohr"]
+StressUnit = Literal["eV/Angstrom^3", "GPa", "kbar", "Hartree/Bohr^3"]
+EV: dict[str, float] = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": units.Hartree,
+    "Ry": units.Rydberg,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+}
+ANGSTROM: dict[str, float] = {"Angstrom": 1.0, "Bohr": units.Bohr}
+EV_PER_A3: dict[str, float] = {
+    "eV/Angstrom^3": 1.0,
+    "GPa": units.GPa,
+    "kbar": 0.1 * units.GPa,
+    "Hartree/Bohr^3": units.Hartree / units.Bohr**3,
+}
+VASP_TO_VOIGT = [0, 1, 2, 4, 5, 3]  # xx yy zz xy yz zx -> xx yy zz yz xz xy
+
+
+class Labels(Strict):
+    """Which keys of a file hold the labels, and in what units."""
+
+    energy: str = Field(description="key of the energy")
+    forces: str | None = Field(None, description="key of the forces, where there are any")
+    stress: str | None = Field(None, description="key of the stress, where it is wanted")
+    energy_unit: EnergyUnit = Field(description="unit of the energy")
+    length_unit: LengthUnit = Field(description="unit of coordinates and cell")
+    forces_unit: str | None = Field(
+        None, description="ENERGY/LENGTH, such as Hartree/Angstrom; energy_unit/length_unit if none"
+    )
+    stress_unit: StressUnit = Field("eV/Angstrom^3", description="unit of the stress")
+    stress_order: Literal["voigt", "vasp"] = Field(
+        "voigt", description="of six components: xx yy zz yz xz xy, or xx yy zz xy yz zx"
+    )
+    stress_is_pressure: bool = Field(False, description="whether compression counts as positive")
+    forces_are_gradients: bool = Field(False, description="whether to change the forces' sign")
+    energy_per_atom: bool = Field(False, description="whether the file holds energy over atoms")
+
+    @model_validator(mode="after")
+    def _known_forces_unit(self) -> Self:
+        if self.forces_unit is not None:
+            energy, _, length = self.forces_unit.rpartition("/")
+            if energy not in EV or length not in ANGSTROM:
+                raise ValueError(
+                    f"forces_unit is {self.forces_unit!r}; allowed: one of "
+                    f"{', '.join(get_args(EnergyUnit))} over one of "
+                    f"{', '.join(get_args(LengthUnit))}, as in Hartree/Bohr"
+                )
+        return self
+
+    @property
+    def ev_per_angstrom(self) -> float:
+        """One unit of force in eV/Å, negative for gradients."""
+        unit = self.forces_unit or f"{self.energy_unit}/{self.length_unit}"
+        energy, _, length = unit.rpartition("/")
+        factor = EV[energy] / ANGSTROM[length]
+        return -factor if self.forces_are_gradients else factor
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A frame that is not used, and why."""
+
+    source: str
+    reason: str
+
+
+Frame = Atoms | LeftOut
+
+
+class BadFrame(Exception):
+    """Why a frame cannot be read, in words."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A frame as the file has it, in the file's units."""
+
+    atoms: Atoms
+    values: Mapping[str, Any]
+    """Everything that may be a label, by the file's own key."""
+    extras: Mapping[str, Any]
+    """Everything that may tell where the frame belongs."""
+
+
+def frame_of(name: str, place: str, read_one: Callable[[], Raw], labels: Labels) -> Frame:
+    """Read one frame, or say why it cannot be read.
+
+    Parameters
+    ----------
+    name
+        The file.
+    place
+        Where in the file the frame is; ``name`` and ``place`` together are its source.
+    read_one
+        Parses the frame; whatever it raises becomes the reason.
+    labels
+        Keys and units.
+
+    Returns
+    -------
+    Atoms with energy (eV), forces (eV/Å) and stress (eV/Å³) in a calculator and the ``info`` keys
+    source, file and whatever short values the file has; a ``source`` of the file's own is kept as
+    file_source.
+    """
+    source = f"{name}{place}"
+    try:
+        raw = read_one()
+        atoms = _in_angstrom(raw.atoms, labels)
+        atoms.calc = SinglePointCalculator(atoms, **_results(raw, labels))
+        atoms.info = _info(raw.extras, labels) | {"source": source, "file": name}
+    except BadFrame as error:
+        return LeftOut(source, str(error))
+    except Exception as error:  # the parsers have no exception of their own for every mistake
+        return LeftOut(source, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
+    return atoms
+
+
+def _in_angstrom(atoms: Atoms, labels: Labels) -> Atoms:
+    factor = ANGSTROM[labels.length_unit]
+    return Atoms(
+        numbers=atoms.numbers,
+        positions=factor * atoms.positions,
+        cell=factor * atoms.cell.array,
+        pbc=atoms.pbc,
+    )
+
+
+def _results(raw: Raw, labels: Labels) -> dict[str, Any]:
+    energy = _numbers(raw.values, labels.energy)
+    if energy.size != 1:
+        raise BadFrame(f"{labels.energy} has {energy.size} numbers instead of one")
+    n_energies = len(raw.atoms) if labels.energy_per_atom else 1
+    results: dict[str, Any] = {"energy": energy.item() * EV[labels.energy_unit] * n_energies}
+    if labels.forces is not None:
+        results["forces"] = labels.ev_per_angstrom * _numbers(raw.values, labels.forces)
+    if labels.stress is not None:
+        results["stress"] = _stress(_numbers(raw.values, labels.stress), labels)
+    return results
+
+
+def _numbers(values: Mapping[str, Any], key: str) -> npt.NDArray[np.float64]:
+    if values.get(key) is None:
+        raise BadFrame(f"key {key!r} is missing; there are: {', '.join(sorted(values)) or 'none'}")
+    try:
+        return np.asarray(values[key], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadFrame(f"{key} is no array of numbers") from None
+
+
+def _stress(stress: npt.NDArray[np.float64], labels: Labels) -> npt.NDArray[np.float64]:
+    sign = -1.0 if labels.stress_is_pressure else 1.0
+    factor = sign * EV_PER_A3[labels.stress_unit]
+    if stress.size == 9:
+        voigt: npt.NDArray[np.float64] = full_3x3_to_voigt_6_stress(stress.reshape(3, 3))
+        return factor * voigt
+    if stress.shape != (6,):
+        raise BadFrame(f"{labels.stress} has {stress.size} numbers instead of 6 or 9")
+    return factor * (stress[VASP_TO_VOIGT] if labels.stress_order == "vasp" else stress)
+
+
+def _info(extras: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
+    taken = {labels.energy, labels.forces, labels.stress}
+    plain = {key: _plain(value) for key, value in extras.items() if key not in taken}
+    info = {key: value for key, value in plain.items() if value is not None}
+    for key in ("source", "file"):
+        if key in info:
+            info[f"file_{key}"] = info.pop(key)
+    return info
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    """Return a short value as it is, a list or mapping of such as text, anything else as None."""
+    if isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, list | tuple) and all(isinstance(v, str | int | float) for v in value):
+        return ",".join(map(str, value))
+    if isinstance(value, dict) and all(isinstance(v, str | int | float) for v in value.values()):
+        return ",".join(f"{key}={item}" for key, item in value.items())
+    return None

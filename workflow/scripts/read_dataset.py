@@ -1,0 +1,16 @@
+"""Make a dataset of foreign files."""
+
+from pesloss.data.external import read_dataset, sources_of
+from pesloss.data.fetch import progress_bar
+from pesloss.data.spec import load_dataset_spec
+from pesloss.data.store import structure_table, write_structures
+from pesloss.files import write_table
+from pesloss.workflow import job
+
+with job(snakemake) as running, progress_bar(running.label) as report:
+    spec = load_dataset_spec(snakemake.input.spec)
+    sources = sources_of(snakemake.config)
+    made = read_dataset(spec, snakemake.params.preset, sources, running.say, report)
+    write_structures(snakemake.output.structures, made.structures, spec.described())
+    write_table(snakemake.output.table, structure_table(made.structures))
+    write_table(snakemake.output.failures, made.left_out)
