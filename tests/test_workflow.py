@@ -14,6 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ase.io import write
+from conftest import Tiny
+from originals import FOLDER as ORIGINALS
+from originals import needs_originals
+
+from pesloss.specification import read_yaml
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("Snakefile", "workflow", "config", "profiles", "src")
@@ -38,7 +44,15 @@ def snakemake(
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    """The package of the folder; public data from the copy beside the repository, or none."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(folder / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PESLOSS_CACHE": str(folder / "cache"),
+        "PESLOSS_MIRROR": str(ORIGINALS),
+        "HTTPS_PROXY": "http://127.0.0.1:9",  # nobody answers there: tests use no network
+    }
 
 
 def planned(folder: Path, *arguments: str) -> Counter[str]:
@@ -182,12 +196,60 @@ def test_rule_file_of_an_ablation_is_picked_up(project: Path) -> None:
     assert (project / "results-smoke/own.txt").read_text(encoding="utf-8") == "own\n"
 
 
+def test_readme_dataset_needs_one_file(project: Path, tiny: Tiny) -> None:
+    """A file of one's own gets all label claims and, as it has forces, the training claims."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.split("<!-- example: dataset -->\n```yaml\n")[1].split("```")[0]
+    (project / "config/datasets/mine.yaml").write_text(text, encoding="utf-8")
+    labels = read_yaml(project / "config/datasets/mine.yaml")["recipe"]["sources"][0]["labels"]
+    frames = []
+    for atoms in [a for _ in range(4) for a in tiny.structures]:
+        copy = atoms.copy()
+        copy.info = {labels["energy"]: atoms.get_potential_energy()}
+        copy.arrays[labels["forces"]] = atoms.get_forces()
+        copy.positions += 1e-3 * len(frames)
+        frames.append(copy)
+    write(project / "mine.xyz", frames)
+    snakemake(project, *SMOKE, "--config", "datasets=[mine]")
+    claims = pd.read_csv(project / "results-smoke/tables/claims.csv")
+    assert set(claims.dataset) == {"mine"}
+    found = claims.groupby("subject").claim.unique().map(set)
+    assert found["labels"] >= {"C1", "C2", "C3", "C10"}
+    assert found["errors"] >= {"C3", "C5", "C7", "C8", "C10"}
+    left_out = pd.read_csv(project / "results-smoke/data/mine/failures.csv")
+    kept = pd.read_csv(project / "results-smoke/data/mine/structures.csv")
+    assert len(kept) + len(left_out) == len(frames)
+
+
+def test_without_files_the_rest_runs_and_the_plan_says_what_is_left_out(project: Path) -> None:
+    nothing = ("--config", f"mirror={project}", f"cache={project}/empty")
+    done = snakemake(project, "--dry-run", *SMOKE, *nothing)
+    lines = [x for x in (done.stdout + done.stderr).splitlines() if x.startswith("left out: ")]
+    cards = [p.stem for p in (ROOT / "config/datasets").glob("*.yaml")]
+    foreign = [n for n in cards if read_yaml(ROOT / f"config/datasets/{n}.yaml")["kind"] == "files"]
+    assert {line.split()[3] for line in lines} == set(foreign)
+    assert all("does not answer" in line or "cannot be reached" in line for line in lines)
+    asked = snakemake(project, "--dry-run", *SMOKE, *nothing, "datasets=[s66_dft]", check=False)
+    assert asked.returncode != 0
+    assert "s66_dft.yaml: " in asked.stdout + asked.stderr
+
+
+@needs_originals
+def test_public_data_are_fetched_and_judged(finished: Path) -> None:
+    claims = pd.read_csv(finished / "results-smoke/tables/claims.csv")
+    trained = set(claims[(claims.subject == "errors")].dataset)
+    assert {"si_dft", "nbmotaw_dft", "s66_dft"} <= trained
+    assert {"tio2_dft", "mptrj_dft", "si_dft_supercells"} <= set(claims.dataset)
+    log = finished / "results-smoke/logs/read_dataset/nbmotaw_dft.log"
+    assert "5658 structures read, 0 unreadable" in log.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "parts"),
     [
         ("equivariant_model", "[raw, per_atom,", "[raw, hubber,", ["hubber", "per_atom"]),
         ("losses_by_size", "models: [schnet]", "models: [schnett]", ["schnett", "painn"]),
-        ("losses_by_size", "emt_alloys]", "emt_alloy]", ["emt_alloy", "si_sw"]),
+        ("losses_by_size", "emt_alloys, own]", "emt_alloy, own]", ["emt_alloy", "si_sw"]),
         ("losses_by_size", "relation: less", "relatoin: less", ["relatoin", "relation"]),
         ("label_exponent", "label_exponent,", "label_exponnt,", ["label_exponnt", "label_moment"]),
     ],

@@ -20,6 +20,7 @@ from pesloss.specification import check_names, load_all, parse
 
 FIGURES = Path(__file__).parent / "figures"
 OWN = "own"
+Unavailable = Callable[[Mapping[str, DatasetSpec], SuiteConfig], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Suite:
         cls,
         config: Mapping[str, Any],
         folder: Path,
-        unavailable: Callable[[DatasetSpec, SuiteConfig], str | None] = lambda spec, config: None,
+        unavailable: Unavailable = lambda specs, config: {},
     ) -> "Suite":
         """Read and check the configuration.
 
@@ -50,8 +51,8 @@ class Suite:
         folder
             The folder config/.
         unavailable
-            Says why the files of a dataset cannot be had, None when they can: such datasets are
-            left out, unless they were asked for by name.
+            Says which datasets' files cannot be had, and why: they are left out, unless they were
+            asked for by name.
 
         Raises
         ------
@@ -98,13 +99,13 @@ class Suite:
         for run in expand(ablation, self.config, ablation.datasets):
             settings_of(run, self.models[run.model], self.config.training)
 
-    def _restricted(self, unavailable: Callable[[DatasetSpec, SuiteConfig], str | None]) -> "Suite":
+    def _restricted(self, unavailable: Unavailable) -> "Suite":
         chosen = self.config.ablations or tuple(self.ablations)
         kept = {name: self.ablations[name] for name in chosen}
         wanted = set(self.config.datasets or self.datasets)
         used = {name for a in kept.values() for name in a.datasets if name in wanted}
-        found = {name: unavailable(self.datasets[name], self.config) for name in sorted(used)}
-        left_out = {name: why for name, why in found.items() if why is not None}
+        specs = {name: self.datasets[name] for name in sorted(used)}
+        left_out = dict(unavailable(specs, self.config))
         for name in self.config.datasets or ():
             if name in left_out:
                 raise PeslossError(f"config/datasets/{name}.yaml: {left_out[name]}")

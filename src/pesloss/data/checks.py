@@ -45,7 +45,7 @@ Check = Callable[[Atoms, Limits], str | None]
 
 
 def check_structures(
-    frames: Iterable[Atoms], limits: Limits | None = None
+    frames: Iterable[Atoms], limits: Limits | None = None, forces: bool = True
 ) -> tuple[list[Atoms], pd.DataFrame]:
     """Leave out what is incomplete, beyond the limits, or there already.
 
@@ -55,6 +55,8 @@ def check_structures(
         With energy and forces in a calculator, and their source in ``info``.
     limits
         What they have to keep to; the defaults when not given.
+    forces
+        Whether there have to be forces.
 
     Returns
     -------
@@ -63,11 +65,12 @@ def check_structures(
     order of their atoms, the first that passes the other checks is kept.
     """
     limits = limits or Limits()
+    checks = [name for name in CHECKS if forces or name not in OF_FORCES]
     kept: list[Atoms] = []
     rows: list[tuple[str, str, str]] = []
     seen: dict[tuple[bytes, int], list[Atoms]] = defaultdict(list)
     for index, atoms in enumerate(frames):
-        found = _first_failure(atoms, limits) or _duplicate(atoms, seen)
+        found = _first_failure(atoms, limits, checks) or _duplicate(atoms, seen)
         if found is None:
             kept.append(atoms)
         else:
@@ -80,9 +83,9 @@ def source_of(atoms: Atoms, index: int) -> str:
     return str(atoms.info.get("source", atoms.info.get("structure", index)))
 
 
-def _first_failure(atoms: Atoms, limits: Limits) -> tuple[str, str] | None:
-    for name, check in CHECKS.items():
-        reason = check(atoms, limits)
+def _first_failure(atoms: Atoms, limits: Limits, checks: Sequence[str]) -> tuple[str, str] | None:
+    for name in checks:
+        reason = CHECKS[name](atoms, limits)
         if reason is not None:
             return name, reason
     return None
@@ -193,6 +196,7 @@ CHECKS: dict[str, Check] = {
     "net force": _net_force,
     "isolated atom": _isolated_atom,
 }
+OF_FORCES = ("forces", "net force")
 
 
 def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tuple[str, str] | None:

@@ -13,7 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pesloss.config import SuiteConfig
 from pesloss.data.checks import check_structures, check_units
 from pesloss.data.families import rounded
-from pesloss.data.fetch import Report, Sources, availability, fetch
+from pesloss.data.fetch import Report, Sources, fetch
+from pesloss.data.fetch import unavailable as fetch_unavailable
 from pesloss.data.generate import generator
 from pesloss.data.grouping import groups, phases
 from pesloss.data.kinds.files import Recipe, Source
@@ -49,24 +50,20 @@ def sources_of(settings: Mapping[str, Any]) -> Sources:
     return Sources(**given)
 
 
-def unavailable_here(spec: DatasetSpec, config: SuiteConfig) -> str | None:
-    """Return why a dataset cannot be had on this machine; None when it can."""
-    recipe = spec.parsed_recipe()
-    if not isinstance(recipe, Recipe):
-        return None
-    return unavailable(recipe, sources_of(config.model_dump()))
+def unavailable_here(specs: Mapping[str, DatasetSpec], config: SuiteConfig) -> dict[str, str]:
+    """Return which datasets cannot be had on this machine, and why."""
+    recipes = {name: spec.parsed_recipe() for name, spec in specs.items()}
+    foreign = {name: r for name, r in recipes.items() if isinstance(r, Recipe)}
+    return unavailable(foreign, sources_of(config.model_dump()))
 
 
-def unavailable(recipe: Recipe, sources: Sources) -> str | None:
-    """Return why the files of a dataset cannot be had here, in a sentence; None when they can."""
-    for source in recipe.sources:
-        missing = [path for path in source.paths if not Path(path).is_file()]
-        if missing:
-            return f"{missing[0]}: no such file"
-        why = availability(source.files, sources) if source.files else None
-        if why:
-            return why
-    return None
+def unavailable(recipes: Mapping[str, Recipe], sources: Sources) -> dict[str, str]:
+    """Return by name which datasets' files cannot be had, each with a sentence that says why."""
+    paths = {name: [p for s in r.sources for p in s.paths] for name, r in recipes.items()}
+    missing = {name: [p for p in own if not Path(p).is_file()] for name, own in paths.items()}
+    sets = {name: [file for s in r.sources for file in s.files] for name, r in recipes.items()}
+    own = {name: f"{absent[0]}: no such file" for name, absent in missing.items() if absent}
+    return fetch_unavailable(sets, sources) | own
 
 
 def read_dataset(
@@ -102,7 +99,7 @@ def read_dataset(
     for source in recipe.sources:
         frames, unread = _frames(source, sources, report)
         rows += unread
-        good, bad = check_structures(frames, recipe.limits)
+        good, bad = check_structures(frames, recipe.limits, source.labels.forces is not None)
         rows += list(zip(bad["source"], bad["reason"], strict=True))
         log(f"{len(frames)} structures read, {len(unread)} unreadable, {len(bad)} left out")
         _check_units(good, recipe, log)

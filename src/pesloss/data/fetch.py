@@ -429,33 +429,53 @@ def _cause(error: BaseException) -> str:
 def availability(
     files: Iterable[SourceFile], sources: Sources, probe_timeout: float = 3.0
 ) -> str | None:
-    """Tell why ``files`` cannot all be had; None when they probably can.
+    """Tell why ``files`` cannot all be had, as `unavailable` does; None when they probably can."""
+    return unavailable({"": files}, sources, probe_timeout).get("")
+
+
+def unavailable(
+    sets: Mapping[str, Iterable[SourceFile]], sources: Sources, probe_timeout: float = 3.0
+) -> dict[str, str]:
+    """Tell which sets of files cannot be had whole, and why.
 
     A file can be had when one of its size lies in the cache or in a mirror folder, or when the
     mirror's URL or its own host answers at all. Each host is asked once, all of them together.
 
     Returns
     -------
-    None, or a sentence that names a file and where it was looked for.
+    By name of the set a sentence that names a file and where it was looked for.
     """
-    wanted = [file for file in files if not _is_at_hand(file, sources)]
-    if not wanted:
-        return None
+    wanted = {
+        name: [file for file in files if not _is_at_hand(file, sources)]
+        for name, files in sets.items()
+    }
     mirror = str(sources.mirror) if sources.mirror_is_url else ""
-    urls = [file.url for file in wanted] + ([mirror] if mirror else [])
+    urls = [file.url for files in wanted.values() for file in files]
+    if not urls:
+        return {}
+    urls += [mirror] if mirror else []
     silent = _silent({_host(url): url for url in reversed(urls)}, probe_timeout)
     if mirror and _host(mirror) not in silent:
-        return None
-    for file in wanted:
-        host = _host(file.url)
-        if host in silent:
-            looked = f"the mirror {sources.mirror}" if sources.mirror else "a mirror (none is set)"
-            unheard = f" (no answer: {silent[_host(mirror)]})" if mirror else ""
-            return (
-                f"{file.path} is neither in the cache {sources.cache} nor in {looked}{unheard}, "
-                f"and {host} does not answer ({silent[host]})"
-            )
-    return None
+        return {}
+    first = {
+        name: next((file for file in files if _host(file.url) in silent), None)
+        for name, files in wanted.items()
+    }
+    return {
+        name: _not_had(file, sources, mirror, silent)
+        for name, file in first.items()
+        if file is not None
+    }
+
+
+def _not_had(file: SourceFile, sources: Sources, mirror: str, silent: Mapping[str, str]) -> str:
+    host = _host(file.url)
+    looked = f"the mirror {sources.mirror}" if sources.mirror else "a mirror (none is set)"
+    unheard = f" (no answer: {silent[_host(mirror)]})" if mirror else ""
+    return (
+        f"{file.path} is neither in the cache {sources.cache} nor in {looked}{unheard}, "
+        f"and {host} does not answer ({silent[host]})"
+    )
 
 
 def _is_at_hand(file: SourceFile, sources: Sources) -> bool:
