@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ase import Atoms
 from ase.io import write
 from conftest import Tiny
 from originals import FOLDER as ORIGINALS
@@ -202,7 +203,7 @@ def test_readme_dataset_needs_one_file(project: Path, tiny: Tiny) -> None:
     text = readme.split("<!-- example: dataset -->\n```yaml\n")[1].split("```")[0]
     (project / "config/datasets/mine.yaml").write_text(text, encoding="utf-8")
     labels = read_yaml(project / "config/datasets/mine.yaml")["recipe"]["sources"][0]["labels"]
-    frames = []
+    frames: list[Atoms] = []
     for atoms in [a for _ in range(4) for a in tiny.structures]:
         copy = atoms.copy()
         copy.info = {labels["energy"]: atoms.get_potential_energy()}
