@@ -24,7 +24,7 @@ DATASETS = {
     "si_dft_supercells": "silicon, DFT, supercells",
     "nbmotaw_dft": "Nb-Mo-Ta-W, DFT",
     "tio2_dft": "titanium oxides, DFT",
-    "mptrj_dft": "89 elements, DFT",
+    "mptrj_dft": "Materials Project, DFT",
     "s66_dft": "molecular dimers, DFT",
     "labels": "drawn, exponent ½",
     "labels_tau": "drawn, exponent 1",

@@ -78,6 +78,7 @@ def draw(table: pd.DataFrame) -> Figure:
         row[0].set_title(wording.dataset(dataset))
         for one in row:
             one.set_xticks(range(len(species)), species)
+            one.tick_params(axis="x", labelsize=min(8.0, 130 / max(len(species), 1)))
             one.set_xlim(-0.5, len(species) - 0.5)
             one.set_ylim(0, 1.3 * one.get_ylim()[1])
     return figure

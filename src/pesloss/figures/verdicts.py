@@ -115,12 +115,20 @@ def _column(axes: Axes, table: pd.DataFrame, lines: list[Any]) -> None:
 def _marks(axes: Axes, part: pd.DataFrame, place: int) -> None:
     """Draw the measurements of one cell, one below the other; arrows where they leave the frame."""
     offsets = np.linspace(-0.3, 0.3, len(part)) if len(part) > 1 else np.zeros(len(part))
+    width = min(1.2, 12 / max(len(part), 1))
     for offset, (_, row) in zip(offsets, part.iterrows(), strict=True):
         shade = VERDICT_COLOURS[row.verdict]
-        axes.hlines(place + offset, row.low, row.high, color=shade, lw=1.2)
+        axes.hlines(place + offset, row.low, row.high, color=shade, lw=width)
         x = float(np.clip(row.distance, -LIMIT + 0.25, LIMIT - 0.25))
         shape = "o" if x == row.distance else ">" if row.distance > 0 else "<"
-        axes.plot(x, place + offset, marker=shape, color=shade, markersize=3.2, ls="none")
+        axes.plot(
+            x,
+            place + offset,
+            marker=shape,
+            color=shade,
+            markersize=min(3.2, 3 * width + 0.6),
+            ls="none",
+        )
 
 
 def _key(figure: Figure) -> None:
