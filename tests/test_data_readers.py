@@ -378,11 +378,14 @@ def test_shared_sites_and_wrong_numbers_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (member("../out.xsf", b"x"), "a path outside its folder ('../out.xsf')"),
-        (member("/etc/out.xsf", b"x"), "a path outside its folder"),
-        (member("link.xsf", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "no plain file"),
-        (member("link.xsf", type=tarfile.LNKTYPE, linkname="dir/kind0.xsf"), "no plain file"),
-        (member("pipe.xsf", type=tarfile.FIFOTYPE), "no plain file"),
+        (
+            member("../out.xsf", b"x"),
+            "member '../out.xsf': the name leads out of the archive's folder",
+        ),
+        (member("/etc/out.xsf", b"x"), "leads out of the archive's folder"),
+        (member("link.xsf", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link"),
+        (member("link.xsf", type=tarfile.LNKTYPE, linkname="dir/kind0.xsf"), "is a link"),
+        (member("pipe.xsf", type=tarfile.FIFOTYPE), "is a device"),
     ],
 )
 def test_unsafe_archives_are_refused(tmp_path: Path, extra: Member, message: str) -> None:
@@ -418,7 +421,7 @@ def test_what_unpacks_to_too_much_is_refused(
     path = tmp_path / name
     write(path)
     monkeypatch.setattr(_content, "MAX_UNPACKED", 20)
-    with pytest.raises(PeslossError, match=f"^{name}.*: unpacks to more than 20 bytes, the limit"):
+    with pytest.raises(PeslossError, match=f"^{name}.*more than 20 bytes"):
         read(path, format, labels_of(format))
 
 
