@@ -66,4 +66,5 @@ def _phases(rows: pd.DataFrame) -> str:
         return ""
     marks = [f"{int((found.verdict == answer).sum())} {mark}" for answer, mark in MARKS.items()]
     shown = ", ".join(mark for mark in marks if not mark.startswith("0 "))
-    return f"{number(found.estimate.min())} to {number(found.estimate.max())} ({shown})"
+    low, high = number(found.estimate.min()), number(found.estimate.max())
+    return f"{low} ({shown})" if len(found) == 1 else f"{low} to {high} ({shown})"
