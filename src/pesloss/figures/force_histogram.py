@@ -64,7 +64,7 @@ def _crowd(axes: Axes, table: pd.DataFrame, n_species: int) -> None:
     """Draw many species without their names, and all of them together."""
     for _, part in table.groupby("species"):
         _steps(axes, part, SHADES[6], 0.4)
-    total = table.groupby(["low", "high"], as_index=False)["count"].sum()
+    total = table.groupby(["low", "high"]).agg(count=("count", "sum")).reset_index()
     total["density"] = total["count"] / total["count"].sum() / (total.high - total.low)
     _steps(axes, total, SHADES[0], 1.6)
     lines = [(f"{n_species} species", SHADES[6]), ("all together", SHADES[0])]
