@@ -27,6 +27,12 @@ TRAIN, VALIDATION = 24, 8
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SchNetPack leaves a lock file in the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def database(tiny: Tiny, folder: Path) -> Path:
     """The tiny structures as SchNetPack keeps them."""
     path = folder / "tiny.db"
