@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ase import Atoms
 from ase.io import read, write
 
 from pesloss.adapters.weights import CODES, weighted
@@ -54,12 +55,12 @@ def _data(parser: argparse.ArgumentParser) -> None:
 
 
 def _scales(options: argparse.Namespace) -> None:
-    structures = read_structures(options.data)
+    structures = structures_in(options.data)
     fit_structures(structures, options.energy_key, options.forces_key).write(options.output)
 
 
 def _weights(options: argparse.Namespace) -> None:
-    structures = read_structures(options.data)
+    structures = structures_in(options.data)
     if options.scales:
         scales = Scales.read(options.scales)
     else:
@@ -69,7 +70,7 @@ def _weights(options: argparse.Namespace) -> None:
         write(scratch, chosen, format="extxyz")
 
 
-def read_structures(path: Path) -> list:  # type: ignore[type-arg]
+def structures_in(path: Path) -> list[Atoms]:
     """Read all structures of a file.
 
     Raises

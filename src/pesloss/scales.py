@@ -6,6 +6,7 @@ Fitted by `pesloss.statistics.scales`.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -89,8 +90,10 @@ class Scales:
         unknown = sorted(set(content) - set(cls.__dataclass_fields__))
         if unknown:
             raise wrong_value(str(path), "key", unknown[0], cls.__dataclass_fields__)
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in content.items()
+        }
         try:
-            return cls(**values)  # type: ignore[arg-type]
+            return cls(**values)
         except PeslossError as error:
             raise PeslossError(f"{path}: {error}") from None

@@ -1,5 +1,6 @@
 """graph-pes: losses with `pre_fit`, from Python or as `+pesloss.adapters.graph_pes.EnergyLoss`."""
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -80,9 +81,13 @@ class EnergyLoss(_Loss):
     ) -> Tensor:
         """Return the energy term of a batch, without ``weight``."""
         error = (predictions["energy"] - graph.properties["energy"]).reshape(-1)
+        return self.term(error, self.batch_of(graph, error))
+
+    @cached_property
+    def term(self) -> EnergyTerm:
+        """The energy term, made once the scales are known."""
         loss = energy_loss(self.loss_name)(self.scales)
-        term = EnergyTerm(loss, self.metric, self.delta, reduction=self.reduction)
-        return term(error, self.batch_of(graph, error))
+        return EnergyTerm(loss, self.metric, self.delta, reduction=self.reduction)
 
 
 class ForceLoss(_Loss):
@@ -96,9 +101,13 @@ class ForceLoss(_Loss):
         """Return the force term of a batch, without ``weight``."""
         target = graph.properties["forces"]
         error = predictions["forces"] - target
+        return self.term(error, target, self.batch_of(graph, error))
+
+    @cached_property
+    def term(self) -> ForceTerm:
+        """The force term, made once the scales are known."""
         loss = force_loss(self.loss_name)(self.scales)
-        term = ForceTerm(loss, self.metric, self.delta, reduction=self.reduction)
-        return term(error, target, self.batch_of(graph, error))
+        return ForceTerm(loss, self.metric, self.delta, reduction=self.reduction)
 
 
 def owner_of(graph: AtomicGraph) -> Tensor:

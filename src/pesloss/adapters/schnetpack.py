@@ -5,6 +5,7 @@ SchNetPack's own `ModelOutput` is given predictions and targets but neither N no
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,14 @@ class EnergyOutput(_Output):
         if self.loss_weight == 0:
             return 0.0
         error = (pred[self.name] - target[self.target_property]).reshape(-1)
-        term = EnergyTerm(energy_loss(self.loss_name)(self.scales), self.metric, self.delta)
-        value: Tensor = self.loss_weight * term(error, self.batch_of(pred, len(error), error))
+        batch = self.batch_of(pred, len(error), error)
+        value: Tensor = self.loss_weight * self.term(error, batch)
         return value
+
+    @cached_property
+    def term(self) -> EnergyTerm:
+        """The energy term, made once the scales are known."""
+        return EnergyTerm(energy_loss(self.loss_name)(self.scales), self.metric, self.delta)
 
 
 class ForceOutput(_Output):
@@ -101,11 +107,16 @@ class ForceOutput(_Output):
             return 0.0
         reference = target[self.target_property]
         error = pred[self.name] - reference
-        loss = force_loss(self.loss_name)(self.scales)
-        term = ForceTerm(loss, self.metric, self.delta, average=self.average)
         count = int(pred[names.idx_m].max()) + 1 if names.idx_m in pred else 0
-        value: Tensor = self.loss_weight * term(error, reference, self.batch_of(pred, count, error))
+        batch = self.batch_of(pred, count, error)
+        value: Tensor = self.loss_weight * self.term(error, reference, batch)
         return value
+
+    @cached_property
+    def term(self) -> ForceTerm:
+        """The force term, made once the scales are known."""
+        loss = force_loss(self.loss_name)(self.scales)
+        return ForceTerm(loss, self.metric, self.delta, average=self.average)
 
 
 class AtomisticTask(task.AtomisticTask):  # type: ignore[name-defined,misc]

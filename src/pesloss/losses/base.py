@@ -20,17 +20,21 @@ class EnergyLoss(ABC):
 
     Attributes
     ----------
-    formula
-        ``s_k`` as text.
+    given_scales
+        What the loss was made with.
     schedule
         Shares of a training after which `calibrate` is called; none for a loss that stays.
     """
 
-    formula: str = "s_k"
     schedule: ClassVar[tuple[float, ...]] = ()
 
     def __init__(self, scales: Scales | None = None) -> None:
-        self._scales = scales
+        self.given_scales = scales
+
+    @property
+    def formula(self) -> str:
+        """``s_k`` as text."""
+        return "s_k"
 
     @property
     def scales(self) -> Scales:
@@ -41,12 +45,12 @@ class EnergyLoss(ABC):
         PeslossError
             When the loss was made without.
         """
-        if self._scales is None:
+        if self.given_scales is None:
             name = type(self).__module__.rpartition(".")[2]
             raise PeslossError(
                 f"loss {name!r} needs scales: pass fit_scales(…) of the training set"
             )
-        return self._scales
+        return self.given_scales
 
     @abstractmethod
     def scale(self, composition: Tensor) -> Tensor:
@@ -109,7 +113,7 @@ class PowerLoss(EnergyLoss):
             self.exponent = exponent
 
     @property
-    def formula(self) -> str:  # type: ignore[override]
+    def formula(self) -> str:
         """``s_k`` as text."""
         half = self.exponent / 2
         return {0: "1", 0.5: "√N", 1: "N"}.get(half, f"N^{half:g}")
@@ -133,15 +137,15 @@ class ForceLoss(ABC):
     formula: str = "η_i"
 
     def __init__(self, scales: Scales | None = None) -> None:
-        self._scales = scales
+        self.given_scales = scales
 
     @property
     def scales(self) -> Scales:
         """The scales of the training set; raises a PeslossError without them or their η_z."""
-        if self._scales is None or not self._scales.force_scale:
+        if self.given_scales is None or not self.given_scales.force_scale:
             name = type(self).__module__.rpartition(".")[2]
             raise PeslossError(f"force loss {name!r} needs scales with force_scale")
-        return self._scales
+        return self.given_scales
 
     @abstractmethod
     def scale(self, species: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Energy and force terms of a loss on any batch: weights, metrics and averages of every code."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -267,7 +267,7 @@ class EnergyForceLoss:
     @property
     def scales(self) -> Scales | None:
         """The scales of whichever term has some."""
-        return self.energy.loss._scales or self.forces.loss._scales
+        return self.energy.loss.given_scales or self.forces.loss.given_scales
 
     def weighted(
         self, energy: float | None = None, forces: float | None = None
@@ -389,9 +389,9 @@ def energy_force_loss(
     )
 
 
-def power(exponent: float, **options: object) -> EnergyTerm:
-    """Return the energy term with ``s_k² = N_k^exponent``."""
-    return EnergyTerm(PowerLoss(exponent=exponent), **options)  # type: ignore[arg-type]
+def power(exponent: float, **options: Any) -> EnergyTerm:
+    """Return the energy term with ``s_k² = N_k^exponent``; options are those of `EnergyTerm`."""
+    return EnergyTerm(PowerLoss(exponent=exponent), **options)
 
 
 def _formula(
