@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.data.store import structure_table
 from pesloss.dataset_statistics import DatasetStatistics, size_edges
+from pesloss.errors import PeslossError
 from pesloss.files import write_table
 from pesloss.graphs import Graphs, build_graphs
 from pesloss.runs import Run
@@ -68,6 +69,15 @@ def statistics_of(table: pd.DataFrame, forces: dict[str, float]) -> DatasetStati
         n_structures=len(table),
         n_families=len(table),
     )
+
+
+def failure(call: Callable[[], object]) -> str:
+    """Return what a call is refused with, in one line."""
+    with pytest.raises(PeslossError) as error:
+        call()
+    text = str(error.value)
+    assert "\n" not in text
+    return text
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import failure
 
 from pesloss.data import archives as module
 from pesloss.data.archives import members
 from pesloss.errors import PeslossError
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
-
-
-def failure(call: Callable[[], object]) -> str:
-    with pytest.raises(PeslossError) as error:
-        call()
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 FILES = {"d/b.txt": b"b" * 3000, "d/a.txt": b"", "c.txt": CONTENT, "d/e/f": b"\0" * 600}

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import failure
 
 from pesloss import progress
 from pesloss.data import fetch as module
@@ -31,7 +32,6 @@ from pesloss.data.fetch import (
     fetch,
     progress_bar,
 )
-from pesloss.errors import PeslossError
 from pesloss.specification import parse
 
 ROOT = Path(__file__).parents[1]
@@ -191,14 +191,6 @@ def begun(file: SourceFile, sources: Sources, content: bytes) -> None:
 
 def files_in(sources: Sources) -> list[str]:
     return sorted(path.name for path in sources.cache.rglob("*") if path.is_file())
-
-
-def failure(call: Callable[[], object]) -> str:
-    with pytest.raises(PeslossError) as error:
-        call()
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 @pytest.mark.parametrize(
