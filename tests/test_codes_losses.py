@@ -1,7 +1,8 @@
 """Presets give what the codes' own loss classes give on the same batches."""
 
-import warnings
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,8 +294,13 @@ def test_orb_is_maces_conditional_huber_loss_of_standardized_values() -> None:
     assert float(in_units(*data)) == pytest.approx(float(energy + total), rel=1e-10)
 
 
-def test_warnings_of_other_codes_do_not_leak() -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        code("torch")
-    assert not caught
+def test_imports_of_other_codes_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import os, warnings\nwarnings.warn('old')\nos.environ['PESLOSS_LEFT'] = '1'\nx = 1\n"
+    (tmp_path / "loud_code.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert code("loud_code").x == 1  # its warning would be an error here
+    assert "PESLOSS_LEFT" not in os.environ
+    with pytest.raises(pytest.skip.Exception, match=r"no_code is not installed .*`make codes`"):
+        code("no_code.loss")
