@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pesloss.claims.collect import collect_claims
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS, check_controls, decide_ablation
 from pesloss.claims.job import decide_from_files
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, RunResult, Sampling
-from pesloss.claims.runs import Comparison, comparisons, score
+from pesloss.claims.runs import Comparison, Study, comparisons, score
 from pesloss.config import Ablation
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
@@ -616,3 +617,21 @@ def test_claims_are_joined_in_the_order_of_their_numbers(tmp_path: Path) -> None
     found = collect_claims([tmp_path / name for name in "abc"])
     assert list(found.claim + found.ablation) == ["C1c", "C2a", "C2c", "C10a"]
     assert collect_claims([tmp_path / "b"]).empty
+
+
+def test_a_statistic_of_a_whole_ablation_sees_all_data_and_names_its_rows(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(data: Study, options: Any, sampling: Sampling) -> Any:
+        seen = f"{sorted(data.labels)} {len(data.comparisons)}"
+        yield Measurement(0.0, -0.1, 0.1, 4, 1, group=seen)
+        yield Measurement(0.0, -0.1, 0.1, 4, 1, dataset="made", model="schnet")
+
+    module = ModuleType("together")
+    vars(module).update(SCOPE="ablation", OPTIONS={}, measure=measured)
+    monkeypatch.setattr(statistics, "load", lambda *_: module)
+    labels = {"made": made(n=40), "other": made(1, n=40)}
+    rows, _ = decide_ablation("a", asked(EXPONENT), labels, [], 100)
+    assert list(rows.dataset) == ["several", "made"]
+    assert list(rows.model) == ["", "schnet"]
+    assert rows.group[0] == "['made', 'other'] 0"

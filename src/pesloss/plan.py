@@ -78,7 +78,7 @@ class Suite:
         check_names(where, "datasets", ablation.datasets, self.datasets)
         for claim in ablation.claims:
             module = statistics.load(claim.statistic, where, claim.options)
-            if module.SCOPE == "runs" and ablation.runs is None:
+            if module.SCOPE != "labels" and ablation.runs is None:
                 raise PeslossError(
                     f"{where}: runs is missing; {claim.statistic} needs trained models"
                 )
@@ -128,6 +128,28 @@ class Suite:
         """Return the runs of an ablation."""
         spec = self.ablations[ablation]
         return sorted(set(expand(spec, self.config, tuple(self.datasets))))
+
+    def inputs_of(self, ablation: str) -> list[str]:
+        """Return the further results that the statistics of an ablation's claims need.
+
+        Paths below the results folder: ``INPUTS`` of each dataset, ``RUN_INPUTS`` of each run.
+        """
+        claims = self.ablations[ablation].claims
+        modules = [statistics.load(claim.statistic) for claim in claims]
+        datasets, runs = self.datasets_of(ablation), self.runs_of(ablation)
+        found = [
+            path.format(dataset=dataset)
+            for module in modules
+            for path in getattr(module, "INPUTS", ())
+            for dataset in datasets
+        ]
+        found += [
+            f"runs/{run.folder}/{name}"
+            for module in modules
+            for name in getattr(module, "RUN_INPUTS", ())
+            for run in runs
+        ]
+        return sorted(set(found))
 
     @cached_property
     def runs(self) -> list[Run]:

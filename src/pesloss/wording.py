@@ -31,6 +31,7 @@ DATASETS = {
     "labels_kappa": "drawn, exponent 0",
     "labels_shuffled": "drawn, sizes shuffled",
     "supercells": "supercells",
+    "several": "several data sets",
 }
 
 MODELS = {"schnet": "SchNet", "painn": "PaiNN"}

@@ -72,6 +72,11 @@ def runs_of_ablation(wildcards):
     ]
 
 
+def inputs_of_ablation(wildcards):
+    """What else the statistics of an ablation's claims need."""
+    return [f"<results>/{path}" for path in suite.inputs_of(wildcards.ablation)]
+
+
 def statistics_of_ablation(wildcards):
     """The code of the statistics that an ablation's claims use."""
     claims = suite.ablations[wildcards.ablation].claims

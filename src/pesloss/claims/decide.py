@@ -9,7 +9,7 @@ import pandas as pd
 
 from pesloss.claims import statistics
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
-from pesloss.claims.runs import Comparison
+from pesloss.claims.runs import Comparison, Study
 from pesloss.config import Ablation, ClaimSpec
 from pesloss.errors import PeslossError
 from pesloss.inference import decide, seeds_to_decide
@@ -60,8 +60,7 @@ def decide_ablation(
     left_out: list[dict[str, Any]] = []
     for claim in ablation.claims:
         module = statistics.load(claim.statistic, name)
-        subjects: Iterable[Any] = labels.values() if module.SCOPE == "labels" else compared
-        for data in subjects:
+        for data in _subjects(module.SCOPE, labels, compared):
             described = _described(name, claim, data)
             sampling = Sampling(_generator(name, claim, data.dataset), n_resamples, claim.level)
             for found in _measured(module, claim, data, sampling):
@@ -77,13 +76,21 @@ def decide_ablation(
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS)
 
 
+def _subjects(
+    scope: str, labels: Mapping[str, LabelData], compared: list[Comparison]
+) -> Iterable[LabelData | Comparison | Study]:
+    if scope == "ablation":
+        return [Study(labels, tuple(compared))]
+    return labels.values() if scope == "labels" else compared
+
+
 def _generator(ablation: str, claim: ClaimSpec, dataset: str) -> np.random.Generator:
     text = f"{ablation} {claim.statistic} {sorted(claim.options.items())} {dataset}"
     return np.random.default_rng(zlib.crc32(text.encode()))
 
 
 def _measured(
-    module: Any, claim: ClaimSpec, data: LabelData | Comparison, sampling: Sampling
+    module: Any, claim: ClaimSpec, data: LabelData | Comparison | Study, sampling: Sampling
 ) -> Iterator[Measurement | NotMeasurable]:
     """Yield what the claim is about, and what of it has no meaning on the data."""
     try:
@@ -98,7 +105,7 @@ def _is_about(claim: ClaimSpec, found: Measurement) -> bool:
     return not claim.losses or found.loss.split("+")[0] in claim.losses
 
 
-def _described(name: str, claim: ClaimSpec, data: LabelData | Comparison) -> dict[str, Any]:
+def _described(name: str, claim: ClaimSpec, data: LabelData | Comparison | Study) -> dict[str, Any]:
     about: dict[str, Any] = {"model": "", "force_loss": "", "metric": "", "variant": ""}
     if isinstance(data, Comparison):
         about = {key: getattr(data, key) for key in about}
@@ -122,6 +129,8 @@ def _decided(claim: ClaimSpec, found: Measurement) -> dict[str, Any]:
     numbers = (found.estimate, found.low, found.high, claim.expected, claim.margin)
     verdict = decide(*numbers, claim.relation)
     return {
+        **({"dataset": found.dataset} if found.dataset else {}),
+        **({"model": found.model} if found.model else {}),
         "loss": found.loss,
         "group": found.group,
         "force_weight": found.force_weight,

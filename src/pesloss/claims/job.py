@@ -33,15 +33,7 @@ def decide_from_files(
         A file in the folder of each run.
     """
     folders = sorted({path.parent for path in label_files})
-    labels = {
-        folder.name: LabelData.read(
-            folder.name,
-            folder / "labels.csv",
-            folder / "force_labels.csv",
-            folder / "statistics.json",
-        )
-        for folder in folders
-    }
+    labels = {folder.name: LabelData.read(folder) for folder in folders}
     results = sorted((read_run(path.parent) for path in run_files), key=lambda r: r.run)
     compared = [
         comparison

@@ -1,6 +1,6 @@
 """What a statistic is given and what it returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,9 @@ class Measurement:
     loss: str = ""
     group: str = ""
     force_weight: float | None = None
+    dataset: str = ""
+    model: str = ""
+    """Dataset and model, where the statistic is one of a whole ablation."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,26 @@ class LabelData:
     labels: pd.DataFrame
     force_labels: pd.DataFrame
     statistics: DatasetStatistics
+    results: Path = Path()
+    """The results folder, where further files of the dataset are."""
 
     @classmethod
-    def read(cls, dataset: str, labels: Path, force_labels: Path, statistics: Path) -> "LabelData":
-        """Read the label tables of a dataset; a dataset without forces has an empty force table."""
+    def read(cls, folder: Path) -> "LabelData":
+        """Read the label tables in ``results/statistics/DATASET``.
+
+        A dataset without forces has an empty force table.
+        """
         return cls(
-            dataset,
-            read_table(labels, ("structure", "split", "standardized_energy")),
-            read_table(force_labels, ("structure", "species", "mean_square")),
-            DatasetStatistics.read(statistics),
+            folder.name,
+            read_table(folder / "labels.csv", ("structure", "split", "standardized_energy")),
+            read_table(folder / "force_labels.csv", ("structure", "species", "mean_square")),
+            DatasetStatistics.read(folder / "statistics.json"),
+            folder.parent.parent,
         )
+
+    def table(self, path: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Read a further result of the dataset: one of the statistic's ``INPUTS``."""
+        return read_table(self.results / path.format(dataset=self.dataset), columns)
 
     @property
     def held_out(self) -> pd.DataFrame:
@@ -142,6 +155,10 @@ class RunResult:
     def gradient_signal(self) -> pd.DataFrame:
         """Gradient norms of some training structures at some steps."""
         return read_table(self.folder / "gradient_signal.csv", ("step", "structure"))
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Read a further file of the run: one of the statistic's ``RUN_INPUTS``."""
+        return read_table(self.folder / name, columns)
 
     def split(self, name: str) -> pd.DataFrame:
         """Return the errors of one split's structures, ordered by name."""

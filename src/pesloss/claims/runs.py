@@ -1,6 +1,6 @@
 """Runs that may be compared: the same but for the loss, its force weight and the seed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.claims.measurement import Array, NotMeasurable, RunResult
+from pesloss.claims.measurement import Array, LabelData, NotMeasurable, RunResult
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.runs import same_except
 
+SEVERAL = "several"
 SAME_FOR_EVERY_LOSS = (
     "data", "split", "statistics", "model", "training", "initial_weights", "batches"
 )  # fmt: skip
@@ -102,6 +103,15 @@ class Comparison:
         """Return a quantity of the structures of one split, one row a seed, shape (n_seeds, K)."""
         tables = [result.split(split) for result in self.of(loss, force_weight)]
         return np.stack([of(table).to_numpy(float) for table in tables])
+
+
+@dataclass(frozen=True)
+class Study:
+    """All labels and runs of an ablation, for statistics that compare datasets or variants."""
+
+    labels: Mapping[str, LabelData]
+    comparisons: tuple[Comparison, ...]
+    dataset: str = SEVERAL
 
 
 def score(errors: pd.DataFrame) -> float:

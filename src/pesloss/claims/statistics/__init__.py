@@ -2,7 +2,12 @@
 
 A statistic of labels has ``SCOPE = "labels"`` and ``measure(data: LabelData, options, sampling)``;
 one of trained models has ``SCOPE = "runs"`` and ``measure(data: Comparison, options, sampling)``.
-Both yield measurements.
+One that needs several datasets, models or variants at once has ``SCOPE = "ablation"`` and
+``measure(data: Study, options, sampling)``. All yield measurements.
+
+What a statistic needs beside labels and errors it names: ``INPUTS``, results of a dataset such as
+``"linear/{dataset}.csv"``, and ``RUN_INPUTS``, files of a run. The rules that make them live in
+``workflow/rules/ablations``.
 """
 
 from collections.abc import Mapping
