@@ -1,6 +1,7 @@
 """The files a rule watches are the files its result depends on."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,22 @@ def test_a_loss_watches_itself_and_its_base_but_no_other_loss() -> None:
 
 def test_foreign_modules_are_not_watched() -> None:
     assert code_of("numpy", "pesloss.does_not_exist") == []
+
+
+def test_the_digest_follows_what_is_imported_and_nothing_else(tmp_path: Path) -> None:
+    package = shutil.copytree(PACKAGE, tmp_path / "pesloss")
+
+    def digest(module: str) -> str:
+        command = f"from pesloss.closure import code_digest; print(code_digest({module!r}))"
+        path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", command], capture_output=True, text=True, check=True, env=path
+        )
+        return done.stdout
+
+    before = digest("pesloss.losses.energy.raw"), digest("pesloss.losses.energy.sqrt_n")
+    file = package / "losses" / "energy" / "sqrt_n.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    after = digest("pesloss.losses.energy.raw"), digest("pesloss.losses.energy.sqrt_n")
+    assert after[0] == before[0]
+    assert after[1] != before[1]

@@ -1,6 +1,8 @@
 """Which files of the package a module depends on, read from its import statements."""
 
 import ast
+import hashlib
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -9,7 +11,7 @@ PACKAGE = Path(__file__).parent
 def code_of(*modules: str) -> list[str]:
     """Return the files that ``modules`` import inside this package, themselves included.
 
-    Statically, by following import statements, so that a rule of the workflow can name as inputs
+    Statically, by following import statements, so that a rule of the workflow can watch
     exactly the code its result depends on. What is imported by name at run time (losses,
     statistics of claims, figures, kinds of datasets) has to be named beside.
 
@@ -35,6 +37,20 @@ def code_of(*modules: str) -> list[str]:
     return sorted(_relative(path) for path in found.values())
 
 
+@cache
+def code_digest(*modules: str) -> str:
+    """Return the SHA-256 of the files of `code_of`, with their names.
+
+    A rule has it as a parameter, and is planned again when it changes. As input files the same
+    code would be asked for its age again and again while jobs wait: two seconds a job.
+    """
+    sha = hashlib.sha256()
+    for path in code_of(*modules):
+        content = Path(path).read_bytes()
+        sha.update(f"{Path(path).name} {len(content)}\n".encode() + content)
+    return sha.hexdigest()
+
+
 def _file(name: str) -> Path | None:
     parts = name.split(".")
     if parts[0] != PACKAGE.name:
@@ -46,6 +62,7 @@ def _file(name: str) -> Path | None:
     return None
 
 
+@cache
 def _imports(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

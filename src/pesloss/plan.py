@@ -10,7 +10,6 @@ from typing import Any
 
 from pesloss import losses
 from pesloss.claims import statistics
-from pesloss.closure import code_of
 from pesloss.config import Ablation, RunGrid, SuiteConfig
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
@@ -168,11 +167,6 @@ class Suite:
     def of_origin(self, origin: Origin) -> list[str]:
         """Return the datasets that are generated, drawn or read from files."""
         return [name for name, spec in self.datasets.items() if spec.origin == origin]
-
-    @staticmethod
-    def loss_file(term: str, name: str) -> str:
-        """Return the file of a loss, for Snakemake to watch."""
-        return str(Path(code_of("pesloss.losses")[0]).parent / "losses" / term / f"{name}.py")
 
     def readers(self, dataset: str) -> list[str]:
         """Return the modules that read the files of a dataset."""

@@ -5,14 +5,14 @@ rule decide_claims:
         labels=labels_of_ablation,
         runs=runs_of_ablation,
         more=inputs_of_ablation,
-        code=code_of("pesloss.claims.job"),
-        statistics=statistics_of_ablation,
     output:
         claims="<results>/claims/{ablation}.csv",
         left_out="<results>/claims/{ablation}.left_out.csv",
     log:
         "<results>/logs/decide_claims/{ablation}.log",
     params:
+        code=code_digest("pesloss.claims.job"),
+        statistics=statistics_of_ablation,
         datasets=lambda w: suite.datasets_of(w.ablation),
         runs=lambda w: [str(run.folder) for run in suite.runs_of(w.ablation)],
         n_resamples=suite.config.n_resamples,
@@ -25,7 +25,6 @@ rule collect_claims:
     input:
         claims=collect("<results>/claims/{ablation}.csv", ablation=list(suite.ablations)),
         left_out=collect("<results>/claims/{ablation}.left_out.csv", ablation=list(suite.ablations)),
-        code=code_of("pesloss.claims.collect"),
     output:
         claims=report(
             "<results>/tables/claims.csv", category="Verdicts", caption="../report/claims.rst"
@@ -33,6 +32,8 @@ rule collect_claims:
         left_out=report("<results>/tables/left_out.csv", category="Verdicts"),
     log:
         "<results>/logs/collect_claims.log",
+    params:
+        code=code_digest("pesloss.claims.collect"),
     script:
         "../scripts/collect_claims.py"
 
@@ -41,10 +42,11 @@ rule check_controls:
     """Fail when a control does not come out as it must."""
     input:
         claims="<results>/tables/claims.csv",
-        code=code_of("pesloss.claims.decide"),
     output:
         controls=report("<results>/tables/controls.csv", category="Verdicts"),
     log:
         "<results>/logs/check_controls.log",
+    params:
+        code=code_digest("pesloss.claims.decide"),
     script:
         "../scripts/check_controls.py"

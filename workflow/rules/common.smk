@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from pesloss.closure import code_of
+from pesloss.closure import code_digest
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
 from pesloss.plan import Suite
@@ -72,15 +72,24 @@ def runs_of_ablation(wildcards):
     ]
 
 
+def code_of_training(wildcards):
+    """A digest of the code of a training and of its losses alone."""
+    return code_digest(
+        "pesloss.training.job",
+        f"pesloss.losses.energy.{wildcards.energy_loss}",
+        f"pesloss.losses.forces.{wildcards.force_loss}",
+    )
+
+
 def inputs_of_ablation(wildcards):
     """What else the statistics of an ablation's claims need."""
     return [f"<results>/{path}" for path in suite.inputs_of(wildcards.ablation)]
 
 
 def statistics_of_ablation(wildcards):
-    """The code of the statistics that an ablation's claims use."""
+    """A digest of the code of the statistics that an ablation's claims use."""
     claims = suite.ablations[wildcards.ablation].claims
-    return code_of(*(f"pesloss.claims.statistics.{claim.statistic}" for claim in claims))
+    return code_digest(*(f"pesloss.claims.statistics.{claim.statistic}" for claim in claims))
 
 
 def tables_of_figure(wildcards):

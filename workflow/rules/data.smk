@@ -2,13 +2,13 @@ rule generate_part:
     """Generate one part of a dataset: its share of the families of structures."""
     input:
         spec="config/datasets/{dataset}.yaml",
-        code=lambda w: code_of("pesloss.data.generate", suite.kind(w.dataset)),
     output:
         structures="<results>/data/{dataset}/parts/{part}.extxyz",
         failures="<results>/data/{dataset}/parts/{part}.failures.csv",
     log:
         "<results>/logs/generate_part/{dataset}-{part}.log",
     params:
+        code=lambda w: code_digest("pesloss.data.generate", suite.kind(w.dataset)),
         preset=suite.config.preset,
         n_parts=suite.config.n_parts,
     script:
@@ -26,7 +26,6 @@ rule collect_dataset:
             "<results>/data/{{dataset}}/parts/{part}.failures.csv",
             part=range(suite.config.n_parts),
         ),
-        code=code_of("pesloss.data.generate"),
     output:
         structures="<results>/data/{dataset}/structures.extxyz",
         table="<results>/data/{dataset}/structures.csv",
@@ -36,6 +35,7 @@ rule collect_dataset:
     wildcard_constraints:
         dataset="|".join(suite.of_origin("generated")) or "none",
     params:
+        code=code_digest("pesloss.data.generate"),
         preset=suite.config.preset,
     script:
         "../scripts/collect_dataset.py"
@@ -45,7 +45,6 @@ rule draw_dataset:
     """Draw a dataset that has compositions and energies but no geometry."""
     input:
         spec="config/datasets/{dataset}.yaml",
-        code=lambda w: code_of("pesloss.data.generate", suite.kind(w.dataset)),
     output:
         table="<results>/data/{dataset}/structures.csv",
     log:
@@ -53,6 +52,7 @@ rule draw_dataset:
     wildcard_constraints:
         dataset="|".join(suite.of_origin("drawn")) or "none",
     params:
+        code=lambda w: code_digest("pesloss.data.generate", suite.kind(w.dataset)),
         preset=suite.config.preset,
     script:
         "../scripts/draw_dataset.py"
@@ -62,7 +62,6 @@ rule read_dataset:
     """Fetch the files of a dataset that was made elsewhere, read, check and choose."""
     input:
         spec="config/datasets/{dataset}.yaml",
-        code=lambda w: code_of("pesloss.data.external", *suite.readers(w.dataset)),
         files=lambda w: suite.own_files(w.dataset),
     output:
         structures="<results>/data/{dataset}/structures.extxyz",
@@ -73,6 +72,7 @@ rule read_dataset:
     wildcard_constraints:
         dataset="|".join(suite.of_origin("files")) or "none",
     params:
+        code=lambda w: code_digest("pesloss.data.external", *suite.readers(w.dataset)),
         preset=suite.config.preset,
     script:
         "../scripts/read_dataset.py"
@@ -82,12 +82,12 @@ rule split_dataset:
     """Deal the families of a dataset to training, validation and test, balanced in size."""
     input:
         table="<results>/data/{dataset}/structures.csv",
-        code=code_of("pesloss.data.splits", "pesloss.data.generate"),
     output:
         splits="<results>/data/{dataset}/splits.csv",
     log:
         "<results>/logs/split_dataset/{dataset}.log",
     params:
+        code=code_digest("pesloss.data.splits", "pesloss.data.generate"),
         fractions=suite.config.splits,
         seed=lambda w: suite.datasets[w.dataset].seed,
     script:
@@ -98,10 +98,11 @@ rule build_graphs:
     """Compute the neighbour lists of a dataset, once for all trainings."""
     input:
         structures="<results>/data/{dataset}/structures.extxyz",
-        code=code_of("pesloss.graphs", "pesloss.data.store"),
     output:
         graphs="<results>/data/{dataset}/graphs-{cutoff}.npz",
     log:
         "<results>/logs/build_graphs/{dataset}-{cutoff}.log",
+    params:
+        code=code_digest("pesloss.graphs", "pesloss.data.store"),
     script:
         "../scripts/build_graphs.py"

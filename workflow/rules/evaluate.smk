@@ -4,12 +4,13 @@ rule evaluate_run:
         predictions=run_file("predictions.npz"),
         graphs=graphs_of,
         labels="<results>/statistics/{dataset}/labels.csv",
-        code=code_of("pesloss.evaluation.errors"),
     output:
         structures=run_file("structures.csv.gz"),
         atoms=run_file("atoms.csv.gz"),
     log:
         f"<results>/logs/evaluate_run/{suite.run_pattern}.log",
+    params:
+        code=code_digest("pesloss.evaluation.errors"),
     script:
         "../scripts/evaluate_run.py"
 
@@ -24,7 +25,6 @@ rule tabulate_labels:
         statistics=collect(
             "<results>/statistics/{dataset}/statistics.json", dataset=suite.datasets_in_use
         ),
-        code=code_of("pesloss.evaluation.tables"),
     output:
         labels="<results>/tables/labels.csv.gz",
         histograms="<results>/tables/force_histogram.csv",
@@ -32,6 +32,7 @@ rule tabulate_labels:
     log:
         "<results>/logs/tabulate_labels.log",
     params:
+        code=code_digest("pesloss.evaluation.tables"),
         datasets=suite.datasets_in_use,
     script:
         "../scripts/tabulate_labels.py"
@@ -42,7 +43,6 @@ rule tabulate_runs:
     input:
         structures=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs],
         labels=collect("<results>/statistics/{dataset}/labels.csv", dataset=suite.datasets_in_use),
-        code=code_of("pesloss.evaluation.tables"),
     output:
         runs="<results>/tables/runs.csv",
         groups="<results>/tables/group_errors.csv",
@@ -52,6 +52,7 @@ rule tabulate_runs:
     log:
         "<results>/logs/tabulate_runs.log",
     params:
+        code=code_digest("pesloss.evaluation.tables"),
         runs=[str(run.folder) for run in suite.runs],
     script:
         "../scripts/tabulate_runs.py"

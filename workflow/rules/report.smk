@@ -2,7 +2,6 @@ rule draw_figure:
     """Draw one figure from tables alone."""
     input:
         tables=tables_of_figure,
-        code=lambda w: code_of(f"pesloss.figures.{w.figure}", "pesloss.drawing"),
     output:
         svg=report(
             "<results>/figures/{figure}.svg",
@@ -14,6 +13,8 @@ rule draw_figure:
         csv="<results>/figures/{figure}.csv",
     log:
         "<results>/logs/draw_figure/{figure}.log",
+    params:
+        code=lambda w: code_digest(f"pesloss.figures.{w.figure}", "pesloss.drawing"),
     script:
         "../scripts/draw_figure.py"
 
@@ -22,11 +23,12 @@ rule write_verdicts:
     """Write the table of verdicts that the README shows."""
     input:
         claims="<results>/tables/claims.csv",
-        code=code_of("pesloss.report"),
     output:
         verdicts="<results>/tables/verdicts.md",
     log:
         "<results>/logs/write_verdicts.log",
+    params:
+        code=code_digest("pesloss.report"),
     script:
         "../scripts/write_verdicts.py"
 
@@ -37,10 +39,11 @@ rule tabulate_cost:
         "<results>/tables/controls.csv",
         "<results>/tables/verdicts.md",
         collect("<results>/figures/{figure}.csv", figure=FIGURES),
-        code=code_of("pesloss.cost"),
     output:
         cost=report("<results>/tables/cost.csv", category="Cost"),
     log:
         "<results>/logs/tabulate_cost.log",
+    params:
+        code=code_digest("pesloss.cost"),
     script:
         "../scripts/tabulate_cost.py"

@@ -4,11 +4,12 @@ rule fit_statistics:
         table="<results>/data/{dataset}/structures.csv",
         splits="<results>/data/{dataset}/splits.csv",
         structures=structures_of,
-        code=code_of("pesloss.statistics.fit", "pesloss.data.store"),
     output:
         statistics="<results>/statistics/{dataset}/statistics.json",
     log:
         "<results>/logs/fit_statistics/{dataset}.log",
+    params:
+        code=code_digest("pesloss.statistics.fit", "pesloss.data.store"),
     script:
         "../scripts/fit_statistics.py"
 
@@ -20,12 +21,13 @@ rule standardize_labels:
         splits="<results>/data/{dataset}/splits.csv",
         structures=structures_of,
         statistics="<results>/statistics/{dataset}/statistics.json",
-        code=code_of("pesloss.evaluation.labels", "pesloss.data.store"),
     output:
         labels="<results>/statistics/{dataset}/labels.csv",
         force_labels="<results>/statistics/{dataset}/force_labels.csv",
         force_histogram="<results>/statistics/{dataset}/force_histogram.csv",
     log:
         "<results>/logs/standardize_labels/{dataset}.log",
+    params:
+        code=code_digest("pesloss.evaluation.labels", "pesloss.data.store"),
     script:
         "../scripts/standardize_labels.py"

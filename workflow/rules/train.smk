@@ -5,11 +5,6 @@ rule train:
         splits="<results>/data/{dataset}/splits.csv",
         statistics="<results>/statistics/{dataset}/statistics.json",
         model="config/models/{model}.yaml",
-        losses=[
-            suite.loss_file("energy", "{energy_loss}"),
-            suite.loss_file("forces", "{force_loss}"),
-        ],
-        code=code_of("pesloss.training.job"),
     output:
         record=run_file("record.json"),
         weights=run_file("weights.pt"),
@@ -20,6 +15,7 @@ rule train:
     log:
         f"<results>/logs/train/{suite.run_pattern}.log",
     params:
+        code=code_of_training,
         training=suite.config.training.model_dump(),
     script:
         "../scripts/train.py"

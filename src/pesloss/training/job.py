@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pesloss import losses, provenance
 from pesloss.batches import Batcher
-from pesloss.closure import code_of
+from pesloss.closure import code_digest
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.files import read_table, write_json, write_table, written_whole
@@ -109,10 +109,9 @@ def train_run(
 
 
 def _code_digest(run: Run) -> str:
-    """Return the SHA-256 of the code a training depends on: a checkpoint of other code is void."""
+    """Return a digest of the code a training depends on: a checkpoint of other code is void."""
     chosen = (f"energy.{run.energy_loss}", f"forces.{run.force_loss}")
-    files = code_of(__name__, *(f"pesloss.losses.{name}" for name in chosen))
-    return digest(*(Path(path).read_text(encoding="utf-8") for path in files))
+    return code_digest(__name__, *(f"pesloss.losses.{name}" for name in chosen))
 
 
 def splits_of(graphs: Graphs, path: Path | str) -> dict[str, NDArray[np.int64]]:
