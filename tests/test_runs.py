@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pesloss.config import Ablation, RunGrid, SuiteConfig
 from pesloss.errors import PeslossError
@@ -68,24 +69,41 @@ def ablation(**grid: object) -> Ablation:
 
 
 CONFIG = SuiteConfig(seeds=(0, 1, 2), force_weights=(0.1, 1.0))
+MODELS = {"schnet": ModelSpec(representation="schnet")}
 
 
 def test_a_grid_is_the_product_of_its_lists() -> None:
     grid = ablation(energy_losses=("raw", "sqrt_n"), vary={"cutoff": (3.0, 4.0)})
-    found = list(expand(grid, CONFIG, ("a", "b")))
+    found = list(expand(grid, CONFIG, MODELS, ("a", "b")))
     assert len(found) == len(set(found)) == 2 * 2 * 3 * 2 * 2
-    assert len(list(expand(grid, CONFIG, ("a",)))) == len(found) // 2
+    assert len(list(expand(grid, CONFIG, MODELS, ("a",)))) == len(found) // 2
     assert {run.variant for run in found} == {"cutoff=3", "cutoff=4"}
 
 
+def test_a_setting_varied_to_its_usual_value_is_the_usual_run() -> None:
+    usual = CONFIG.training.learning_rate
+    grid = ablation(vary={"learning_rate": (usual, 2 * usual)})
+    changed = {run.changes for run in expand(grid, CONFIG, MODELS, ("a",))}
+    assert changed == {(), (("learning_rate", 2 * usual),)}
+    assert set(expand(ablation(), CONFIG, MODELS, ("a",))) < set(
+        expand(grid, CONFIG, MODELS, ("a",))
+    )
+
+
+@pytest.mark.parametrize("tuned", ["n_steps", "n_features", "no_such_key"])
+def test_only_a_varied_setting_of_the_training_is_tuned(tuned: str) -> None:
+    with pytest.raises(ValidationError, match=f"runs.tuned is '{tuned}'; allowed: learning_rate"):
+        ablation(vary={"learning_rate": (0.1,), "n_features": (8,)}, tuned=(tuned,))
+
+
 def test_an_ablation_overrides_seeds_and_weights() -> None:
-    found = list(expand(ablation(seeds=(9,), force_weights=(5.0,)), CONFIG, ("a",)))
+    found = list(expand(ablation(seeds=(9,), force_weights=(5.0,)), CONFIG, MODELS, ("a",)))
     assert {(run.seed, run.force_weight) for run in found} == {(9, 5.0)}
 
 
 def test_ablations_share_the_runs_they_have_in_common() -> None:
-    one = set(expand(ablation(energy_losses=("raw", "sqrt_n")), CONFIG, ("a",)))
-    other = set(expand(ablation(energy_losses=("sqrt_n", "per_atom")), CONFIG, ("a",)))
+    one = set(expand(ablation(energy_losses=("raw", "sqrt_n")), CONFIG, MODELS, ("a",)))
+    other = set(expand(ablation(energy_losses=("sqrt_n", "per_atom")), CONFIG, MODELS, ("a",)))
     assert {run.energy_loss for run in one & other} == {"sqrt_n"}
     assert len(one & other) == len(one) // 2
 

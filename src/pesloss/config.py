@@ -29,6 +29,10 @@ class RunGrid(Strict):
     vary: dict[str, tuple[float, ...]] = Field(
         {}, description="keys of the model or training settings and the values to try"
     )
+    tuned: tuple[str, ...] = Field(
+        (),
+        description="keys of `vary` of which each loss takes the value best on validation data",
+    )
 
     @field_validator("vary")
     @classmethod
@@ -43,6 +47,15 @@ class RunGrid(Strict):
                 else:
                     ModelSpec.model_validate({"representation": "schnet", key: value})
         return vary
+
+    @model_validator(mode="after")
+    def _tuned_are_varied(self) -> "RunGrid":
+        for key in self.tuned:
+            if key not in self.vary or key not in TrainingSpec.model_fields:
+                known = [name for name in self.vary if name in TrainingSpec.model_fields]
+                allowed = ", ".join(known) or "settings of the training in vary"
+                raise ValueError(f"runs.tuned is {key!r}; allowed: {allowed}")
+        return self
 
 
 class ClaimSpec(Strict):

@@ -95,7 +95,7 @@ class Suite:
         if without:
             known = [name for name, spec in self.datasets.items() if spec.has_forces()]
             raise wrong_value(where, "datasets", without[0], f"with runs: {', '.join(known)}")
-        for run in expand(ablation, self.config, ablation.datasets):
+        for run in expand(ablation, self.config, self.models, ablation.datasets):
             settings_of(run, self.models[run.model], self.config.training)
 
     def _restricted(self, unavailable: Unavailable) -> "Suite":
@@ -126,7 +126,7 @@ class Suite:
     def runs_of(self, ablation: str) -> list[Run]:
         """Return the runs of an ablation."""
         spec = self.ablations[ablation]
-        return sorted(set(expand(spec, self.config, tuple(self.datasets))))
+        return sorted(set(expand(spec, self.config, self.models, tuple(self.datasets))))
 
     def inputs_of(self, ablation: str) -> list[str]:
         """Return the further results that the statistics of an ablation's claims need.
@@ -225,17 +225,28 @@ def _constants(path: Path) -> Iterator[tuple[str, Any]]:
                 continue
 
 
-def expand(ablation: Ablation, config: SuiteConfig, datasets: tuple[str, ...]) -> Iterator[Run]:
-    """Yield the runs of an ablation on those of its datasets that are in ``datasets``."""
+def expand(
+    ablation: Ablation,
+    config: SuiteConfig,
+    models: Mapping[str, ModelSpec],
+    datasets: tuple[str, ...],
+) -> Iterator[Run]:
+    """Yield the runs of an ablation on those of its datasets that are in ``datasets``.
+
+    A setting that is "varied" to the value it has anyway is no change: such a run is the one that
+    other ablations train.
+    """
     grid = ablation.runs
     if grid is None:
         return
     for dataset in ablation.datasets:
         if dataset in datasets:
-            yield from _expand(grid, config, dataset)
+            yield from _expand(grid, config, models, dataset)
 
 
-def _expand(grid: RunGrid, config: SuiteConfig, dataset: str) -> Iterator[Run]:
+def _expand(
+    grid: RunGrid, config: SuiteConfig, models: Mapping[str, ModelSpec], dataset: str
+) -> Iterator[Run]:
     changes = [
         tuple(zip(grid.vary, values, strict=True))
         for values in itertools.product(*grid.vary.values())
@@ -249,4 +260,6 @@ def _expand(grid: RunGrid, config: SuiteConfig, dataset: str) -> Iterator[Run]:
         grid.seeds or config.seeds,
         changes,
     ):
-        yield Run(dataset, model, energy, force, metric, weight, seed, changed)
+        usual = {**config.training.model_dump(), **models[model].model_dump()}
+        changes_made = tuple((key, value) for key, value in changed if usual[key] != value)
+        yield Run(dataset, model, energy, force, metric, weight, seed, changes_made)

@@ -65,7 +65,7 @@ def decide_ablation(
             sampling = Sampling(_generator(name, claim, data.dataset), n_resamples, claim.level)
             for found in _measured(module, claim, data, sampling):
                 if isinstance(found, Measurement):
-                    rows.append({**described, **_decided(claim, found)})
+                    rows.append({**described, **_decided(claim, found), **_variant(data, found)})
                 else:
                     left_out.append({**described, "reason": str(found)})
     controls = [row for row in left_out if row["must_be"]]
@@ -142,6 +142,10 @@ def _decided(claim: ClaimSpec, found: Measurement) -> dict[str, Any]:
         "n_seeds": found.n_seeds,
         "seeds_to_decide": seeds_to_decide(*numbers, claim.relation, n_seeds=found.n_seeds),
     }
+
+
+def _variant(data: LabelData | Comparison | Study, found: Measurement) -> dict[str, str]:
+    return {"variant": data.variant_of(found.loss)} if isinstance(data, Comparison) else {}
 
 
 def check_controls(claims: pd.DataFrame) -> pd.DataFrame:

@@ -34,11 +34,14 @@ def decide_from_files(
     """
     folders = sorted({path.parent for path in label_files})
     labels = {folder.name: LabelData.read(folder) for folder in folders}
+    tuned = ablation.runs.tuned if ablation.runs else ()
     results = sorted((read_run(path.parent) for path in run_files), key=lambda r: r.run)
     compared = [
         comparison
         for dataset, group in groupby(results, lambda r: r.run.dataset)
-        for comparison in comparisons(group, labels[dataset].labels, labels[dataset].statistics)
+        for comparison in comparisons(
+            group, labels[dataset].labels, labels[dataset].statistics, tuned
+        )
     ]
     return decide_ablation(name, ablation, labels, compared, n_resamples)
 

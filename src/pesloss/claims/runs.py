@@ -1,8 +1,9 @@
 """Runs that may be compared: the same but for the loss, its force weight and the seed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from pesloss.claims.measurement import Array, LabelData, NotMeasurable, RunResult
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
-from pesloss.runs import same_except
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.runs import BASE, same_except, shortest
 
 SEVERAL = "several"
 SAME_FOR_EVERY_LOSS = (
@@ -32,14 +33,36 @@ class Comparison:
     results: tuple[RunResult, ...]
     labels: pd.DataFrame
     statistics: DatasetStatistics
+    tuned: tuple[str, ...] = ()
+    """Settings of the training of which each loss has its own best value."""
 
     def __post_init__(self) -> None:
         """Refuse runs whose hashes say that more than the loss differs."""
         records = [result.record for result in self.results]
-        same_except(records, SAME_FOR_EVERY_SEED)
+        tuned = ("training",) if self.tuned else ()
+        same_except(records, _without(SAME_FOR_EVERY_SEED, tuned))
         for seed in {record["seed"] for record in records}:
-            same_except([r for r in records if r["seed"] == seed], SAME_FOR_EVERY_LOSS)
+            same = [r for r in records if r["seed"] == seed]
+            same_except(same, _without(SAME_FOR_EVERY_LOSS, tuned))
+        self._check_tuned(records)
         self._check_seeds()
+
+    def _check_tuned(self, records: list[dict[str, Any]]) -> None:
+        for record in records if self.tuned else ():
+            settings = _fixed(record, self.tuned)
+            for key, value in _fixed(records[0], self.tuned).items():
+                if settings[key] != value:
+                    where = f"{record['run']}: training"
+                    raise wrong_value(where, key, settings[key], f"{value!r}, or {key} tuned")
+
+    def variant_of(self, loss: str) -> str:
+        """Return the variant of the runs of a loss, with the values chosen for it."""
+        if not self.tuned:
+            return self.variant
+        chosen = next((r for r in self.results if r.run.energy_loss == loss), self.results[0])
+        values = chosen.record["training_settings"]
+        text = ",".join(f"{key}={shortest(values[key])}" for key in self.tuned)
+        return f"tuned {text}" if self.variant == BASE else f"{self.variant},tuned {text}"
 
     def _check_seeds(self) -> None:
         runs = sorted(result.run for result in self.results)
@@ -127,16 +150,59 @@ def score(errors: pd.DataFrame) -> float:
 
 
 def comparisons(
-    results: Iterable[RunResult], labels: pd.DataFrame, statistics: DatasetStatistics
+    results: Iterable[RunResult],
+    labels: pd.DataFrame,
+    statistics: DatasetStatistics,
+    tuned: tuple[str, ...] = (),
 ) -> Iterator[Comparison]:
-    """Group runs on one dataset into those that may be compared."""
+    """Group runs on one dataset into those that may be compared.
+
+    Of the settings in ``tuned`` each loss has the values with the lowest validation score, at
+    whatever force weight they have it.
+    """
 
     def key(result: RunResult) -> tuple[str, ...]:
         run = result.run
-        return run.dataset, run.model, run.variant, run.force_loss, run.metric
+        kept = tuple(pair for pair in run.changes if pair[0] not in tuned)
+        return (
+            run.dataset,
+            run.model,
+            replace(run, changes=kept).variant,
+            run.force_loss,
+            run.metric,
+        )
 
     for parts, group in groupby(sorted(results, key=key), key):
-        yield Comparison(*parts, tuple(group), labels, statistics)  # type: ignore[call-arg,arg-type]
+        together = tuple(group)
+        chosen = _best_settings(together) if tuned else together
+        yield Comparison(*parts, chosen, labels, statistics, tuned)  # type: ignore[call-arg,arg-type]
+
+
+def _best_settings(results: tuple[RunResult, ...]) -> tuple[RunResult, ...]:
+    """Return each loss's runs under the changes of settings that suit it best."""
+
+    def key(result: RunResult) -> tuple[str, tuple[tuple[str, float], ...]]:
+        return result.run.energy_loss, result.run.changes
+
+    found: dict[str, tuple[float, list[RunResult]]] = {}
+    for (loss, _), group in groupby(sorted(results, key=key), key):
+        runs = list(group)
+        scores: dict[float, list[float]] = {}
+        for run in runs:
+            scores.setdefault(run.run.force_weight, []).append(score(run.split("validation")))
+        best = min(float(np.mean(values)) for values in scores.values())
+        if loss not in found or best < found[loss][0]:
+            found[loss] = (best, runs)
+    return tuple(run for _, runs in found.values() for run in runs)
+
+
+def _without(names: tuple[str, ...], some: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in some)
+
+
+def _fixed(record: Mapping[str, Any], tuned: tuple[str, ...]) -> dict[str, Any]:
+    settings: Mapping[str, Any] = record["training_settings"]
+    return {key: value for key, value in settings.items() if key not in tuned}
 
 
 def cell_mean(values: Array, weights: Array) -> Array:
