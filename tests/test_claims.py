@@ -238,6 +238,7 @@ class Shelf:
             "run": str(run.folder),
             **run.columns,
             "hashes": {**same, **(hashes or {})},
+            "model_settings": {"n_features": 32, **dict(run.changes)},
             "training_settings": {"n_steps": 9, "learning_rate": 0.1, **dict(run.changes)},
             "final": {},
         }
@@ -682,3 +683,42 @@ def test_tuning_one_setting_does_not_excuse_another(shelf: Shelf) -> None:
             "made", "schnet", "base", "raw", "mse", tuple(shelf.results), shelf.labels,
             shelf.statistics, ("learning_rate",),
         )  # fmt: skip
+
+
+def capacity(shelf: Shelf, small: float, large: float, batches: str = "1") -> Study:
+    """Errors of small structures under raw, times a factor that depends on the model's size."""
+
+    def errors(run: Run, table: pd.DataFrame) -> Array:
+        factor = small if run.changes else large
+        raw = (table.size_group == "2–22") & (run.energy_loss == "raw")
+        return np.where(raw, factor, 1.0) * noise(run, table)
+
+    for loss, changes in itertools.product(("raw", "standardized"), ((), (("n_features", 8.0),))):
+        for seed in range(3):
+            same = {"batches": batches} if changes else {"batches": "1"}
+            shelf.add(Run("made", "schnet", loss, seed=seed, changes=changes), errors, same)
+    return Study({}, tuple(shelf.compared()))
+
+
+def test_a_small_model_that_gives_up_small_structures_is_seen(shelf: Shelf) -> None:
+    (found,) = measure("capacity_effect", capacity(shelf, 2.0, 1.25))
+    assert found.estimate == pytest.approx(np.log(2.0 / 1.25))
+    assert (found.dataset, found.model, found.loss) == ("made", "schnet", "raw")
+    assert found.group == "8 against 32 features"
+
+
+def test_models_that_shift_error_alike_differ_by_nothing(shelf: Shelf) -> None:
+    (found,) = measure("capacity_effect", capacity(shelf, 2.0, 2.0))
+    assert found.estimate == pytest.approx(0, abs=1e-12)
+    assert found.low == pytest.approx(found.high)
+
+
+def test_models_of_one_size_have_no_effect_of_size(shelf: Shelf) -> None:
+    data = shelf.grid(noise, ("raw", "standardized"))
+    (found,) = measure("capacity_effect", Study({}, (data,)))
+    assert isinstance(found, NotMeasurable)
+
+
+def test_models_trained_on_other_batches_are_not_compared(shelf: Shelf) -> None:
+    with pytest.raises(PeslossError, match="hash of batches is '2'; allowed: '1'"):
+        measure("capacity_effect", capacity(shelf, 2.0, 1.0, batches="2"))

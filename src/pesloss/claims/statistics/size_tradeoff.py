@@ -1,6 +1,6 @@
 """Does a loss serve some sizes at the expense of others? (C8)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,32 +25,44 @@ def measure(
     What a loss gains or loses for all sizes alike cancels, and so does the standardisation.
     """
     choose(options, {}, "size_tradeoff")
-    table = data.tested()
+    small, large = extreme_sizes(data)
+    for loss in [name for name in data.losses if name != REFERENCE]:
+        yield sampling.interval(
+            shift(data, loss),
+            families(data.tested()),
+            len(data.of(loss, data.force_weights[0])),
+            loss=loss,
+            group=f"{small} against {large} atoms",
+        )
+
+
+def extreme_sizes(data: Comparison) -> tuple[str, str]:
+    """Return the names of the smallest and of the largest size group of the test structures.
+
+    Raises
+    ------
+    NotMeasurable
+        When there is one group, or no run of the loss that others are compared with.
+    """
     if REFERENCE not in data.losses:
         raise NotMeasurable(f"{data.dataset}: no run of loss {REFERENCE}")
-    order = table.groupby("size_group").n_atoms.mean().sort_values().index
+    order = data.tested().groupby("size_group").n_atoms.mean().sort_values().index
     if len(order) < 2:
         raise NotMeasurable("all test structures are in one size group")
-    small, large = ((table.size_group == order[end]).to_numpy() for end in (0, -1))
-    square = {
-        loss: [data.values(loss, w, lambda t: t.energy_error**2) for w in data.force_weights]
-        for loss in data.losses
-    }
-    for loss in [name for name in data.losses if name != REFERENCE]:
-        pairs = list(zip(square[loss], square[REFERENCE], strict=True))
+    return str(order[0]), str(order[-1])
 
-        def statistic(weights: Array, pairs: list[Any] = pairs) -> Array:
-            def log_ratio(mask: NDArray[np.bool_]) -> Array:
-                means = [[cell_mean(v[:, mask], weights[:, :, mask]) for v in p] for p in pairs]
-                logs = [0.5 * np.log(one / other) for one, other in means]
-                return np.asarray(np.mean(logs, axis=0))
 
-            return log_ratio(small) - log_ratio(large)
+def shift(data: Comparison, loss: str) -> Callable[[Array], Array]:
+    """Return the shift of error as a function of weights (B, n_seeds, K) of the test structures."""
+    table = data.tested()
+    small, large = ((table.size_group == name).to_numpy() for name in extreme_sizes(data))
+    pairs = [
+        tuple(data.values(name, w, lambda t: t.energy_error**2) for name in (loss, REFERENCE))
+        for w in data.force_weights
+    ]
 
-        yield sampling.interval(
-            statistic,
-            families(table),
-            len(pairs[0][0]),
-            loss=loss,
-            group=f"{order[0]} against {order[-1]} atoms",
-        )
+    def log_ratio(mask: NDArray[np.bool_], weights: Array) -> Array:
+        means = [[cell_mean(v[:, mask], weights[:, :, mask]) for v in pair] for pair in pairs]
+        return np.asarray(np.mean([0.5 * np.log(one / other) for one, other in means], axis=0))
+
+    return lambda weights: log_ratio(small, weights) - log_ratio(large, weights)
