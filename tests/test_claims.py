@@ -720,5 +720,5 @@ def test_models_of_one_size_have_no_effect_of_size(shelf: Shelf) -> None:
 
 
 def test_models_trained_on_other_batches_are_not_compared(shelf: Shelf) -> None:
-    with pytest.raises(PeslossError, match="hash of batches is '2'; allowed: '1'"):
+    with pytest.raises(PeslossError, match="made/base: hash of batches is '1'; allowed: '2'"):
         measure("capacity_effect", capacity(shelf, 2.0, 1.0, batches="2"))

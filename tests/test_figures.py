@@ -18,7 +18,7 @@ SIZES = ("2–5", "6–20", "21–60")
 CLAIM = [
     *("claim", "dataset", "model", "loss", "statistic", "estimate", "ci_low", "ci_high"),
     *("expected", "margin", "verdict", "n_seeds", "subject", "group", "options", "relation"),
-    *("variant", "must_be"),
+    *("variant", "must_be", "ablation"),
 ]
 
 
@@ -63,7 +63,8 @@ def _claims() -> pd.DataFrame:
                  "statistic": statistic, "estimate": 0.7, "ci_low": 0.6, "ci_high": 0.9,
                  "expected": 0.5, "margin": 0.1, "verdict": "undecided", "n_seeds": 1,
                  "subject": "errors" if model else "labels", "variant": "base" if model else None,
-                 "relation": "equals", "group": None, "options": None, "must_be": None}  # fmt: skip
+                 "relation": "equals", "group": None, "options": None, "must_be": None,
+                 "ablation": "one"}  # fmt: skip
         return {**about, **more}
 
     rows = [
@@ -74,6 +75,11 @@ def _claims() -> pd.DataFrame:
     rows += [row("C10", "force_moment", group=z, options="moment=variance") for z in ("H", "C")]
     rows += [row("C8", "size_tradeoff", "schnet", "raw", relation="greater", estimate=9.0)]
     rows += [row("C8", "size_tradeoff", "schnet", "per_atom", relation="less", verdict="supported")]
+    rows += [
+        row("C8", "size_tradeoff", "schnet", loss, ablation="capacity", variant=variant)
+        for loss in ("raw", "per_atom")
+        for variant in ("base", "n_features=8")
+    ]
     return pd.DataFrame(rows, columns=CLAIM)
 
 
@@ -95,13 +101,21 @@ def tables() -> dict[str, pd.DataFrame]:
     edges = np.linspace(-6, 6, 61)
     bars = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": range(60)})
     one = pd.DataFrame({"n_structures": [1]})
+    small = runs[runs.model == "schnet"].assign(variant="n_features=8")
+    curves = ("seconds", "energy_rmse_ev_per_atom", "force_rmse_ev_per_angstrom")
     everything = (*energies, "force_rmse_mev_per_angstrom", "validation_score")
     return {
         "labels.csv.gz": labels,
         "claims.csv": _claims(),
         "statistics.csv": scale,
         "force_histogram.csv": scale[["dataset", "species"]].merge(bars, how="cross"),
-        "runs.csv": _measured(runs, one, everything),
+        "runs.csv": pd.concat(
+            [
+                _measured(runs, one.assign(n_features=32), everything),
+                _measured(small, one.assign(n_features=8), everything),
+            ]
+        ),
+        "history.csv": _measured(runs, pd.DataFrame({"step": [0, 5, 10]}), curves),
         "group_errors.csv": _measured(runs, groups, energies),
         "species_errors.csv": _measured(runs, species, ("force_rmse_ev_per_angstrom",)),
         "signal.csv": _measured(runs, signal, ("share_over_expected",)),

@@ -49,6 +49,7 @@ rule tabulate_runs:
         species="<results>/tables/species_errors.csv",
         signal="<results>/tables/signal.csv",
         errors="<results>/tables/errors.csv.gz",
+        history="<results>/tables/history.csv",
     log:
         "<results>/logs/tabulate_runs.log",
     params:

@@ -26,6 +26,15 @@ SUMMARY = (
     "spread_mev_per_root_atom",
     "force_rmse_mev_per_angstrom",
 )
+SETTINGS = ("n_features", "n_steps", "learning_rate")
+COST = ("seconds", "peak_memory_mib")
+HISTORY = (
+    "step",
+    "seconds",
+    "energy_rmse_ev",
+    "energy_rmse_ev_per_atom",
+    "force_rmse_ev_per_angstrom",
+)
 
 
 def joined(names: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
@@ -86,11 +95,11 @@ def run_tables(
     dict
         ``runs``: one row a run; ``groups``: one a run and group of test structures; ``species``:
         one a run and species; ``signal``: one a run, window of steps and group; ``errors``: one
-        a run and test structure.
+        a run and test structure; ``history``: the validation curves.
     """
     groups_of = {Path(p).parent.name: read_table(p).set_index("structure") for p in labels}
     parts: dict[str, list[pd.DataFrame]] = {
-        name: [] for name in ("runs", "groups", "species", "signal", "errors")
+        name: [] for name in ("runs", "groups", "species", "signal", "errors", "history")
     }
     for path in watch(evaluated):
         result = read_run(Path(path).parent)
@@ -108,11 +117,12 @@ def empty(name: str) -> pd.DataFrame:
     errors = ["structure", "phase", "n_atoms", "size_group", "composition_group"]
     means = list(SUMMARY)
     columns = {
-        "runs": ["validation_score", *means, "error_exponent", "seconds", "peak_memory_mib"],
+        "runs": ["validation_score", *means, "error_exponent", *SETTINGS, *COST],
         "groups": ["axis", "group", "mean_n_atoms", *means],
         "species": ["species", "force_rmse_ev_per_angstrom", "n_atoms"],
         "signal": ["step", "axis", "quantity", "group", "mean_n_atoms", "share_over_expected"],
         "errors": [*errors, "energy_error", "energy_scale", "force_mse"],
+        "history": list(HISTORY),
     }
     return pd.DataFrame(columns=[*RUN_COLUMNS, *columns[name]])
 
@@ -135,6 +145,14 @@ def _tables(result: RunResult, labels: pd.DataFrame) -> Iterator[tuple[str, pd.D
     yield "signal", _signal_rows(result, labels)
     keep = ["structure", "phase", "n_atoms", "size_group", "composition_group"]
     yield "errors", tested[[*keep, "energy_error", "energy_scale", "force_mse"]]
+    yield "history", _history(result)
+
+
+def _history(result: RunResult) -> pd.DataFrame:
+    """Return the validation curve with the time at each point: a step takes as long as another."""
+    curve = result.table("history.csv", ("step", "energy_rmse_ev_per_atom"))
+    seconds = result.record["seconds"] * curve.step / max(curve.step.max(), 1)
+    return curve.assign(seconds=seconds)[list(HISTORY)]
 
 
 def _run_row(result: RunResult, tested: pd.DataFrame) -> dict[str, float]:
@@ -145,6 +163,9 @@ def _run_row(result: RunResult, tested: pd.DataFrame) -> dict[str, float]:
         "validation_score": score(result.split("validation")),
         **summary(tested),
         "error_exponent": np.nan if one_size else exponent_of(tested.n_atoms, square, ones)[0],
+        "n_features": result.record["model_settings"]["n_features"],
+        "n_steps": result.record["training_settings"]["n_steps"],
+        "learning_rate": result.record["training_settings"]["learning_rate"],
         "seconds": result.record["seconds"],
         "peak_memory_mib": result.record["peak_memory_mib"],
     }
