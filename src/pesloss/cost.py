@@ -129,7 +129,7 @@ def cost_by_claim(costs: pd.DataFrame) -> pd.DataFrame:
         claim, ablations, seconds; the seconds add up to those of ``costs``.
     """
     names = costs.claims.fillna("").astype(str).str.split()
-    shares = costs.assign(claim=names, seconds=costs.seconds / names.str.len().clip(lower=1))
+    shares = costs.assign(claim=names, seconds=costs.seconds / names.map(len).clip(lower=1))
     long = shares.explode("claim").dropna(subset="claim")
     found = long.groupby("claim").agg(ablations=("ablation", "nunique"), seconds=("seconds", "sum"))
     number = found.index.str.removeprefix("C").astype(int)
