@@ -28,9 +28,9 @@ rule collect_claims:
         code=code_of("pesloss.claims.collect"),
     output:
         claims=report(
-            "<results>/tables/claims.csv", category="Verdicts", caption="../report/claims.rst"
+            "<results>/tables/claims.csv", category="1 Verdicts", caption="../report/claims.rst"
         ),
-        left_out=report("<results>/tables/left_out.csv", category="Verdicts"),
+        left_out=report("<results>/tables/left_out.csv", category="1 Verdicts"),
     log:
         "<results>/logs/collect_claims.log",
     script:
@@ -43,7 +43,7 @@ rule check_controls:
         claims="<results>/tables/claims.csv",
         code=code_of("pesloss.claims.decide"),
     output:
-        controls=report("<results>/tables/controls.csv", category="Verdicts"),
+        controls=report("<results>/tables/controls.csv", category="1 Verdicts"),
     log:
         "<results>/logs/check_controls.log",
     script:

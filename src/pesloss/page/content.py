@@ -1,6 +1,6 @@
 """What the pages of the report say, as plain texts and links; templates only place them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,8 @@ def headlines(claims: pd.DataFrame) -> list[str]:
             )
     supported, contradicted, undecided = _numbers(claims)
     found.append(
-        f"All {len(claims)} measurements of {claims.claim.nunique()} claims: {supported} supported, "
-        f"{contradicted} contradicted, {undecided} undecided."
+        f"All {len(claims)} measurements of {claims.claim.nunique()} claims: "
+        f"{supported} supported, {contradicted} contradicted, {undecided} undecided."
     )
     return found
 
@@ -65,69 +65,87 @@ def _numbers(rows: pd.DataFrame) -> list[int]:
 def claim_rows(claims: pd.DataFrame, costs: pd.DataFrame) -> list[dict[str, str]]:
     """Return one row a claim: its sentence, its verdicts on labels and on errors, its cost."""
     by_claim = cost_by_claim(costs).set_index("claim")
+    of_labels, of_errors = (claims[claims.subject == name] for name in ("labels", "errors"))
     return [
         {
             "id": name,
             "claim": wording.claim(name),
-            **{
-                subject: counts(
-                    claims[(claims.claim == name) & (claims.subject == subject)].verdict
-                )
-                for subject in ("labels", "errors")
-            },
-            "cost": duration(float(by_claim.seconds.get(name, 0.0))),
-            "ablations": str(by_claim.ablations.get(name, 0)),
+            "labels": counts(of_labels[of_labels.claim == name].verdict),
+            "errors": counts(of_errors[of_errors.claim == name].verdict),
+            "cost": _time(float(by_claim.seconds.get(name, 0.0))),
         }
         for name in sorted(set(claims.claim), key=wording.claim_number)
     ]
 
 
-def verdict_rows(claims: pd.DataFrame) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Known:
+    """What the folder of the report holds a file or a place for."""
+
+    datasets: frozenset[str]
+    trained: frozenset[str]
+    """Anchors of the datasets and models that there are runs of."""
+
+    def dataset(self, name: str) -> Link:
+        """Return the name of a dataset, with its description where there is one."""
+        file = f"datasets/{name}.yaml" if name in self.datasets else ""
+        return Link(wording.dataset(name), file)
+
+    def runs(self, ablation: str, dataset: str, model: str) -> str:
+        """Return where the runs of a dataset and model are listed; of several: all of them."""
+        place = anchor(dataset, model)
+        return f"ablations/{ablation}.html#{place if place in self.trained else 'runs'}"
+
+
+def known(datasets: Iterable[str], records: pd.DataFrame) -> Known:
+    """Return what the report holds, from the names of its datasets and the records of runs."""
+    pairs = set(zip(records.dataset, records.model, strict=True))
+    return Known(frozenset(datasets), frozenset(anchor(*pair) for pair in pairs))
+
+
+def anchor(dataset: str, model: str) -> str:
+    """Return the place of the runs of a dataset and model on the page of an ablation."""
+    return f"{dataset}-{model}"
+
+
+def verdict_rows(claims: pd.DataFrame, held: Known) -> list[dict[str, Any]]:
     """Return one row a measurement, in the order of the table, with links to what it came from.
 
     Parameters
     ----------
     claims
         As from `readable`; the index is the place in ``claims.csv``.
+    held
+        What links may lead to.
     """
-    return [_verdict_row(int(str(place)), row) for place, row in claims.iterrows()]
+    return [_verdict_row(int(str(place)), row, held) for place, row in claims.iterrows()]
 
 
-def _verdict_row(place: int, row: pd.Series) -> dict[str, Any]:
-    page = f"ablations/{row.ablation}.html"
-    source = f"{page}#{anchor(row)}" if row.subject == "errors" else f"claims/{row.ablation}.csv"
-    needed = row.seeds_to_decide
+def _verdict_row(place: int, row: pd.Series, held: Known) -> dict[str, Any]:
+    source = f"claims/{row.ablation}.csv"
+    if row.subject == "errors":
+        source = held.runs(row.ablation, row.dataset, row.model)
+    interval = f"{number(row.estimate)} [{number(row.ci_low)}, {number(row.ci_high)}]"
+    corrected = row.get("verdict_corrected")
     return {
         "id": f"row-{place + 2}",
         "claim": row.claim,
         "about": wording.claim(row.claim),
-        "data": Link(wording.dataset(row.dataset), dataset_file(row.dataset)),
-        "dataset": row.dataset,
+        "data": held.dataset(row.dataset),
         "model": wording.MODELS.get(row.model, row.model),
         "loss": wording.loss(row.loss),
         "statistic": _statistic(row),
-        "estimate": Link(
-            f"{number(row.estimate)} [{number(row.ci_low)}, {number(row.ci_high)}]", source
-        ),
+        "estimate": Link(interval, source),
         "expected": expected(row),
         "verdict": row.verdict,
-        "mark": MARKS.get(row.verdict, ""),
-        "corrected": str(row.get("verdict_corrected", "")),
+        "mark": MARKS[row.verdict],
+        "corrected": "" if pd.isna(corrected) else str(corrected),
         "must_be": row.must_be,
-        "n_seeds": f"{row.n_seeds:.0f}",
-        "to_decide": _seeds(row.verdict, needed),
-        "ablation": Link(row.ablation, page),
+        "n_structures": f"{row.n_structures:.0f}",
+        "n_seeds": "" if row.subject == "labels" else f"{row.n_seeds:.0f}",
+        "to_decide": _needed(row),
+        "ablation": Link(row.ablation, f"ablations/{row.ablation}.html"),
     }
-
-
-def dataset_file(dataset: str) -> str:
-    """Return where the report keeps the description of a dataset; none of several together."""
-    return "" if dataset == "several" else f"datasets/{dataset}.yaml"
-
-
-def anchor(row: Any) -> str:
-    """Return the place of the runs of a dataset and model on the page of an ablation."""
-    return "-".join(part for part in (row["dataset"], row["model"]) if part) or "runs"
 
 
 def _statistic(row: pd.Series) -> str:
@@ -137,20 +155,24 @@ def _statistic(row: pd.Series) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _seeds(verdict: str, needed: Any) -> str:
-    if verdict != "undecided":
+def _needed(row: pd.Series) -> str:
+    """Say what would decide a measurement: seeds, or times as many structures for labels."""
+    if row.verdict != "undecided":
         return "decided"
-    return "no number" if pd.isna(needed) else f"{needed:.0f}"
+    if pd.isna(row.seeds_to_decide):
+        return "no number: at the margin"
+    words = "× the structures" if row.subject == "labels" else "seeds"
+    return f"{row.seeds_to_decide:.0f} {words}"
 
 
-def methods(ablations: Mapping[str, Ablation]) -> list[dict[str, Any]]:
+def methods(ablations: Mapping[str, Ablation], held: Known) -> list[dict[str, Any]]:
     """Return what each ablation asked, of what, and what it would accept."""
     return [
         {
             "name": name,
             "question": ablation.question,
             "why": str(getattr(ablation, "why", None) or ""),
-            "datasets": [Link(wording.dataset(n), dataset_file(n)) for n in ablation.datasets],
+            "datasets": [held.dataset(n) for n in ablation.datasets if n in held.datasets],
             "claims": [_asked(claim) for claim in ablation.claims],
         }
         for name, ablation in ablations.items()
@@ -183,11 +205,15 @@ def cost_rows(costs: pd.DataFrame) -> list[dict[str, Any]]:
             "ablation": Link(row.ablation, f"ablations/{row.ablation}.html"),
             "claims": row.claims,
             "n_runs": f"{row.n_runs:.0f}",
-            "seconds": duration(row.seconds),
-            "in_full": duration(row.seconds_in_full),
+            "seconds": _time(row.seconds),
+            "in_full": _time(row.seconds_in_full),
         }
         for _, row in costs.iterrows()
     ]
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds) if seconds else "none"
 
 
 def run_groups(records: pd.DataFrame, runs: Sequence[str]) -> list[dict[str, Any]]:
@@ -196,7 +222,7 @@ def run_groups(records: pd.DataFrame, runs: Sequence[str]) -> list[dict[str, Any
     groups = chosen.groupby(["dataset", "model"], sort=True)
     return [
         {
-            "id": anchor({"dataset": dataset, "model": model}),
+            "id": anchor(str(dataset), str(model)),
             "title": wording.dataset(str(dataset), str(model)),
             "runs": [_run(row) for _, row in part.iterrows()],
         }

@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pesloss.closure import relative
 from pesloss.config import Ablation
 from pesloss.files import read_table, write_text, written_whole
 from pesloss.guide import sections
 from pesloss.page import content
+from pesloss.report import duration
 from pesloss.specification import load
 
 TEMPLATES = Path(__file__).parent
@@ -21,6 +23,12 @@ TABLES = (
     "claim_cost.csv", "records.csv",
 )  # fmt: skip
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is repeatable
+
+
+def page_files() -> list[str]:
+    """Return the templates, for Snakemake to watch."""
+    paths = [path for suffix in ("html", "css") for path in TEMPLATES.glob(f"*.{suffix}")]
+    return sorted(relative(path) for path in paths)
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,15 @@ def write_report(folder: Path, archive: Path, sources: Sources) -> None:
     """
     tables = {path.name: read_table(path) for path in sources.tables}
     ablations = {path.stem: load(Ablation, path) for path in sources.ablations}
+    held = content.known([path.stem for path in sources.datasets], tables["records.csv"])
     pages = _environment()
     _copy(folder, sources)
-    for asked in content.methods(ablations):
+    for asked in content.methods(ablations, held):
         name = asked["name"]
         groups = content.run_groups(tables["records.csv"], sources.runs.get(name, ()))
         text = pages.get_template("ablation.html").render(asked=asked, groups=groups)
         write_text(folder / "ablations" / f"{name}.html", text)
-    text = pages.get_template("index.html").render(**_index(tables, ablations, sources))
+    text = pages.get_template("index.html").render(**_index(tables, ablations, sources, held))
     write_text(folder / "index.html", text)
     _pack(folder, archive)
 
@@ -77,7 +86,10 @@ def _environment() -> Environment:
 
 
 def _index(
-    tables: Mapping[str, pd.DataFrame], ablations: Mapping[str, Ablation], sources: Sources
+    tables: Mapping[str, pd.DataFrame],
+    ablations: Mapping[str, Ablation],
+    sources: Sources,
+    held: content.Known,
 ) -> dict[str, Any]:
     every = content.readable(tables["claims.csv"])
     claims, controls = every[every.must_be == ""], every[every.must_be != ""]
@@ -89,16 +101,16 @@ def _index(
     return {
         "headlines": content.headlines(claims),
         "claims": content.claim_rows(claims, costs),
-        "verdicts": content.verdict_rows(claims),
+        "verdicts": content.verdict_rows(claims, held),
         "has_corrected": "verdict_corrected" in every,
         "guide": sections(every, tables["runs.csv"], tables["statistics.csv"], more),
         "figures": sorted(figures, key=lambda figure: figure["name"] != "label_against_error"),
-        "methods": content.methods(ablations),
+        "methods": content.methods(ablations, held),
         "costs": content.cost_rows(costs),
-        "training_time": content.duration(float(costs.seconds.sum())),
+        "training_time": duration(float(costs.seconds.sum())),
         "jobs": content.table_rows(jobs),
-        "job_time": content.duration(float(jobs.seconds.sum())),
-        "controls": content.verdict_rows(controls),
+        "job_time": duration(float(jobs.seconds.sum())),
+        "controls": content.verdict_rows(controls, held),
         "left_out": content.table_rows(left_out),
         "left_out_heads": list(left_out.columns),
         "provenance": content.provenance(tables["records.csv"], sources.preset),
