@@ -115,7 +115,7 @@ def test_a_plan_scales_with_steps_batches_and_large_models() -> None:
     assert model(n_steps=10) == pytest.approx(training() / 100)
 
 
-def test_data_never_timed_are_counted_and_given_the_median_rate() -> None:
+def test_data_never_timed_are_counted_and_given_the_mean_rate() -> None:
     cost = plan_cost([Run("mine", "schnet", "raw")], MODELS, TRAINING, RATES)
     assert cost.n_guessed == 1
     assert cost.seconds == pytest.approx(JOB_SECONDS + 0.02 * 10_000)

@@ -40,14 +40,19 @@ def headlines(claims: pd.DataFrame) -> list[str]:
     found = []
     growth = (
         ("label_exponent", "estimator=gamma", "Label deviations grow as √N", "data sets"),
-        ("error_exponent", "", "Errors of trained models grow as √N", "data, model and loss"),
+        (
+            "error_exponent",
+            "",
+            "Errors of trained models grow as √N",
+            "combinations of data, model and loss",
+        ),
     )
     for name, options, words, units in growth:
         rows = claims[(claims.statistic == name) & (claims.options == options)]
         if len(rows):
             supported, contradicted, undecided = _numbers(rows)
             found.append(
-                f"{words}: true for {supported} of {len(rows)} ({units}), false for "
+                f"{words}: true for {supported} of {len(rows)} {units}, false for "
                 f"{contradicted}, not decided for {undecided}."
             )
     supported, contradicted, undecided = _numbers(claims)
