@@ -34,7 +34,7 @@ def code_of(*modules: str) -> list[str]:
             continue
         found[name] = path
         waiting += [*_imports(path), name.rpartition(".")[0]]
-    return sorted(_relative(path) for path in found.values())
+    return sorted(relative(path) for path in found.values())
 
 
 @cache
@@ -73,6 +73,7 @@ def _imports(path: Path) -> list[str]:
     return names
 
 
-def _relative(path: Path) -> str:
+def relative(path: Path) -> str:
+    """Return a path as seen from the working folder, where it lies below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

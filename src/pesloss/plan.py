@@ -190,10 +190,11 @@ class Suite:
 
     def sources(self, figure: str) -> tuple[str, ...]:
         """Return the tables a figure is drawn from: the ``SOURCES`` of its file."""
-        for name, value in _constants(FIGURES / f"{figure}.py"):
-            if name == "SOURCES":
-                return tuple(value)
-        raise PeslossError(f"pesloss/figures/{figure}.py: SOURCES is missing")
+        return tuple(_constant(figure, "SOURCES"))
+
+    def caption(self, figure: str) -> str:
+        """Return what is to be seen in a figure: the ``CAPTION`` of its file."""
+        return str(_constant(figure, "CAPTION"))
 
 
 def _with_own(
@@ -213,6 +214,13 @@ def _with_own(
 
 def _replaced(names: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for n in names for name in (own if n == OWN else (n,)))
+
+
+def _constant(figure: str, wanted: str) -> Any:
+    for name, value in _constants(FIGURES / f"{figure}.py"):
+        if name == wanted:
+            return value
+    raise PeslossError(f"pesloss/figures/{figure}.py: {wanted} is missing")
 
 
 def _constants(path: Path) -> Iterator[tuple[str, Any]]:

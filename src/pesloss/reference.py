@@ -14,6 +14,7 @@ TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
     "group_errors.csv", "species_errors.csv", "verdicts.md",
 )  # fmt: skip
+WHERE_THERE = ("guide.md", "claim_cost.csv", "training_rates.csv")  # since the report has pages
 
 
 def keep_reference(results: Path, reference: Path, preset: str = "default") -> None:
@@ -40,8 +41,9 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
     for folder in ("tables", "figures"):
         shutil.rmtree(reference / folder, ignore_errors=True)
     (reference / "tables").mkdir(parents=True)
-    for name in TABLES:
-        shutil.copy(results / "tables" / name, reference / "tables" / name)
+    for name in (*TABLES, *WHERE_THERE):
+        if name in TABLES or (results / "tables" / name).is_file():
+            shutil.copy(results / "tables" / name, reference / "tables" / name)
     shutil.copytree(results / "figures", reference / "figures")
     origin = {
         "preset": preset,

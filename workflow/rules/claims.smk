@@ -27,9 +27,9 @@ rule collect_claims:
         left_out=collect("<results>/claims/{ablation}.left_out.csv", ablation=list(suite.ablations)),
     output:
         claims=report(
-            "<results>/tables/claims.csv", category="Verdicts", caption="../report/claims.rst"
+            "<results>/tables/claims.csv", category="1 Verdicts", caption="../report/claims.rst"
         ),
-        left_out=report("<results>/tables/left_out.csv", category="Verdicts"),
+        left_out=report("<results>/tables/left_out.csv", category="1 Verdicts"),
     log:
         "<results>/logs/collect_claims.log",
     params:
@@ -43,7 +43,7 @@ rule check_controls:
     input:
         claims="<results>/tables/claims.csv",
     output:
-        controls=report("<results>/tables/controls.csv", category="Verdicts"),
+        controls=report("<results>/tables/controls.csv", category="1 Verdicts"),
     log:
         "<results>/logs/check_controls.log",
     params:

@@ -6,8 +6,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pesloss.closure import code_digest
+from pesloss.cost import known_rates, plan_cost, plan_line
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
+from pesloss.page.write import TABLES as REPORT_TABLES
+from pesloss.page.write import page_files
 from pesloss.plan import Suite
 
 try:
@@ -17,7 +20,18 @@ except PeslossError as error:
 for dataset_left_out, why in suite.left_out.items():
     logger.warning(f"left out: dataset {dataset_left_out} ({why})")
 
+if workflow.is_main_process:
+    expected_cost = plan_cost(
+        suite.runs,
+        suite.models,
+        suite.config.training,
+        known_rates(Path("results/reference/tables/training_rates.csv")),
+        Path(suite.config.pathvars.get("results", "results")),
+    )
+    logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
+
 FIGURES = suite.figures
+GUIDE_TABLES = []  # further tables that the guide shows as they are
 ALL_RUNS = [f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs]
 ABLATION_RULES = sorted(
     str(path) for path in Path(workflow.current_basedir, "ablations").glob("*.smk")
@@ -90,6 +104,16 @@ def statistics_of_ablation(wildcards):
     """A digest of the code of the statistics that an ablation's claims use."""
     claims = suite.ablations[wildcards.ablation].claims
     return code_digest(*(f"pesloss.claims.statistics.{claim.statistic}" for claim in claims))
+
+
+def claims_by_ablation():
+    """The ids of each ablation's claims."""
+    return {name: [c.claim for c in spec.claims] for name, spec in suite.ablations.items()}
+
+
+def runs_by_ablation():
+    """The folders of each ablation's runs."""
+    return {name: [str(run.folder) for run in suite.runs_of(name)] for name in suite.ablations}
 
 
 def tables_of_figure(wildcards):

@@ -5,7 +5,7 @@ rule draw_figure:
     output:
         svg=report(
             "<results>/figures/{figure}.svg",
-            category="Figures",
+            category="2 Figures",
             caption="../report/figure.rst",
             labels={"figure": "{figure}"},
         ),
@@ -15,6 +15,7 @@ rule draw_figure:
         "<results>/logs/draw_figure/{figure}.log",
     params:
         code=lambda w: code_digest(f"pesloss.figures.{w.figure}", "pesloss.drawing"),
+        caption=lambda w: suite.caption(w.figure),
     script:
         "../scripts/draw_figure.py"
 
@@ -38,12 +39,74 @@ rule tabulate_cost:
     input:
         "<results>/tables/controls.csv",
         "<results>/tables/verdicts.md",
+        "<results>/tables/guide.md",
+        "<results>/tables/claim_cost.csv",
         collect("<results>/figures/{figure}.csv", figure=FIGURES),
     output:
-        cost=report("<results>/tables/cost.csv", category="Cost"),
+        cost=report("<results>/tables/cost.csv", category="3 Cost"),
     log:
         "<results>/logs/tabulate_cost.log",
     params:
         code=code_digest("pesloss.cost"),
     script:
         "../scripts/tabulate_cost.py"
+
+
+rule tabulate_records:
+    """Join the records of all runs; say what trainings cost by ablation and by dataset."""
+    input:
+        records=[f"<results>/runs/{run.folder}/record.json" for run in suite.runs],
+    output:
+        records="<results>/tables/records.csv",
+        claim_cost=report("<results>/tables/claim_cost.csv", category="3 Cost"),
+        rates="<results>/tables/training_rates.csv",
+    log:
+        "<results>/logs/tabulate_records.log",
+    params:
+        code=code_digest("pesloss.cost"),
+        runs=runs_by_ablation(),
+        claims=claims_by_ablation(),
+    script:
+        "../scripts/tabulate_records.py"
+
+
+rule write_guide:
+    """Write the page for practitioners: which loss, when, and how sure that is."""
+    input:
+        claims="<results>/tables/claims.csv",
+        runs="<results>/tables/runs.csv",
+        statistics="<results>/tables/statistics.csv",
+        more=GUIDE_TABLES,
+    output:
+        guide=report("<results>/tables/guide.md", category="1 Verdicts"),
+    log:
+        "<results>/logs/write_guide.log",
+    params:
+        code=code_digest("pesloss.guide"),
+    script:
+        "../scripts/write_guide.py"
+
+
+rule write_report:
+    """Write the report that opens offline, as a folder and as a ZIP."""
+    input:
+        tables=[f"<results>/tables/{name}" for name in REPORT_TABLES],
+        more=GUIDE_TABLES,
+        figures=collect("<results>/figures/{figure}.svg", figure=FIGURES),
+        numbers=collect("<results>/figures/{figure}.csv", figure=FIGURES),
+        claims=collect("<results>/claims/{ablation}.csv", ablation=list(suite.ablations)),
+        ablations=collect("config/ablations/{ablation}.yaml", ablation=list(suite.ablations)),
+        datasets=collect("config/datasets/{dataset}.yaml", dataset=suite.datasets_in_use),
+        pages=page_files(),
+    output:
+        folder=report(directory("<results>/report"), category="1 Verdicts", htmlindex="index.html"),
+        archive="<results>/report.zip",
+    log:
+        "<results>/logs/write_report.log",
+    params:
+        code=code_digest("pesloss.page.write"),
+        captions={figure: suite.caption(figure) for figure in FIGURES},
+        runs=runs_by_ablation(),
+        preset=suite.config.preset,
+    script:
+        "../scripts/write_report.py"

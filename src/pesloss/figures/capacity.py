@@ -21,6 +21,10 @@ from pesloss.drawing import (
 SOURCES = ("claims.csv", "runs.csv")
 ABLATION = "capacity"
 TITLE = "Does a larger model need to choose whom it serves?"
+CAPTION = (
+    "How far raw and 1/N shift error between small and large structures, against the size of the "
+    "model; if only small models had to choose whom they serve, lines would run to 0 on the right."
+)
 COLUMNS = ["dataset", "model", "loss", "n_features", "shift", "low", "high", "n_seeds"]
 
 

@@ -25,6 +25,11 @@ from pesloss.figures._runs import CELL, at_best_weight
 
 SOURCES = ("errors.csv.gz", "runs.csv", "labels.csv.gz", "claims.csv")
 TITLE = "How energy errors of trained models grow with size, each loss at its best force weight"
+CAPTION = (
+    "How energy errors of trained models grow with size, each loss at its best force weight. "
+    "Compare the slopes with the guide lines √N and N: a line along √N is what the proposal "
+    "expects. Numbers are fitted exponents with 95 % intervals."
+)
 ALL = [*CELL, "force_weight", *COLUMNS, "exponent", "exponent_low", "exponent_high"]
 
 

@@ -12,6 +12,10 @@ from pesloss.drawing import GUIDE, by_dataset, coloured_lines, nothing, panels
 
 SOURCES = ("force_histogram.csv",)
 TITLE = "Standardized force components by species; grey: standard normal"
+CAPTION = (
+    "Force components of held-out structures over the force scale of their species. "
+    "A line outside the grey normal means heavier tails: a few atoms then carry most of the loss."
+)
 SHADES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#111111", "#E69F00", "#56B4E9", "#7F3C8D")
 MERGED = 3
 MOST_NAMED = 10  # species that a panel has room to name

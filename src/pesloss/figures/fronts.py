@@ -21,6 +21,11 @@ from pesloss.figures._runs import CELL, comparable
 
 SOURCES = ("runs.csv",)
 TITLE = "Energy against force errors of test structures, each line a loss; lower left is better"
+CAPTION = (
+    "Energy against force errors along the force weights, a line a loss; lower left is better. "
+    "Where lines cross or lie on each other, the force weight matters more than the loss. "
+    "Bars reach over all seeds."
+)
 ENERGIES = {
     "energy_rmse_mev_per_atom": "energy rmse (meV/atom)",
     "energy_rmse_mev_per_root_atom": "energy rmse (meV/√atom)",

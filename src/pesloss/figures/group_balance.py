@@ -13,6 +13,11 @@ from pesloss.figures._sizes import size_panel
 
 SOURCES = ("group_errors.csv",)
 TITLE = "Energy errors by size of the structure: which sizes does each loss serve?"
+CAPTION = (
+    "Energy errors by size group. Left over those of the standardized loss: a line below 1 is "
+    "better there, and a line that tilts serves some sizes at the expense of others. "
+    "Right in meV/atom."
+)
 RATIO, PLAIN = "ratio to standardized", "meV/atom"
 RMSE = "energy_rmse_mev_per_atom"
 REFERENCE = "standardized"

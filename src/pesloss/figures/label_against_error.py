@@ -23,6 +23,11 @@ from pesloss.figures._claims import exponents
 
 SOURCES = ("claims.csv",)
 TITLE = "Growth with size: exponents of label deviations and of energy errors"
+CAPTION = (
+    "Exponents of growth with size, one row a data set: labels in grey, errors of trained models "
+    "by loss in colour. At ½ the proposal holds (√N); at 1 deviations add up as N. "
+    "See whether errors sit left of labels: then models learn away what structures share."
+)
 COLUMNS = [
     "dataset",
     "model",

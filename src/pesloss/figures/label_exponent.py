@@ -19,6 +19,11 @@ from pesloss.figures._growth import COLUMNS, binned, draw_growth, draw_guides
 
 SOURCES = ("labels.csv.gz", "claims.csv")
 TITLE = "How far label energies lie from the sum of mean atomic energies, by size"
+CAPTION = (
+    "How far labels lie from the sum of mean atomic energies, by size. Points along the line √N "
+    "are what the proposal expects; points along N mean that atoms of a structure deviate "
+    "together."
+)
 COLOUR = "#0072B2"
 
 

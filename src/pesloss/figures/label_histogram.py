@@ -12,6 +12,10 @@ from pesloss.drawing import GUIDE, by_dataset, coloured_lines, nothing, panels, 
 
 SOURCES = ("labels.csv.gz",)
 TITLE = "Standardized energies of held-out structures by size; grey: standard normal"
+CAPTION = (
+    "Standardized energies of held-out structures, a line a size group. Where the proposal "
+    "holds, every line follows the grey normal; lines that widen with size refute it."
+)
 EDGES = np.linspace(-4, 4, 21)
 COLUMNS = ["dataset", "size_group", "mean_n_atoms", "n_structures", "std", "low", "high", "density"]
 

@@ -12,6 +12,11 @@ from pesloss.figures._sizes import size_panel
 
 SOURCES = ("signal.csv",)
 TITLE = "From which sizes does a model learn? Share of the learning signal at the end of training"
+CAPTION = (
+    "Share of each size group in the energy loss and in its gradient, over its share of the "
+    "structures. Flat at 1 is balance; a line that rises means that large structures decide "
+    "what is learnt."
+)
 QUANTITIES = {"energy_term": "share of the loss", "energy_gradient": "share of gradient norm"}
 COLUMNS = [*CELL, "size_group", "mean_n_atoms", "quantity", "value", "low", "high", "n_seeds"]
 

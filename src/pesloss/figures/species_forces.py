@@ -23,6 +23,10 @@ from pesloss.figures._runs import over_weights
 
 SOURCES = ("species_errors.csv", "statistics.csv", "claims.csv")
 TITLE = "Forces by species: how wide the labels are, and how large the errors of trained models"
+CAPTION = (
+    "Left the variance of standardized forces by species, 1 expected. Right the force errors by "
+    "species under both force losses: the flatter the line, the better species are balanced."
+)
 ENERGY_LOSS = "standardized"
 VARIANCE = "variance of labels"
 COLUMNS = ["dataset", "species", "force_scale", "force_loss", "value", "low", "high", "n_seeds"]

@@ -15,6 +15,10 @@ from pesloss.errors import PeslossError
 
 SOURCES = ("claims.csv",)
 TITLE = "Verdicts: distance from the expected value in margins; shaded: where the claim holds"
+CAPTION = (
+    "Every verdict as the distance of the estimate from the expected value, in margins. A claim "
+    "holds where the whole interval is shaded; arrows lie beyond the frame."
+)
 LIMIT = 4.0
 COLUMNS = ["claim", "subject", "what", "dataset", "model", "loss", "group", "relation", "distance",
            "low", "high", "verdict"]  # fmt: skip

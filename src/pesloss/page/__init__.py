@@ -1,0 +1,1 @@
+"""The report as pages that open without a network, made from tables and figures alone."""

@@ -1,0 +1,12 @@
+"""Join the records of all runs; say what trainings cost by ablation and by dataset."""
+
+from pesloss.cost import claim_cost, records_table, training_rates
+from pesloss.files import write_table
+from pesloss.workflow import job
+
+with job(snakemake):
+    records = records_table(snakemake.input.records)
+    costs = claim_cost(records, snakemake.params.runs, snakemake.params.claims)
+    write_table(snakemake.output.records, records)
+    write_table(snakemake.output.claim_cost, costs)
+    write_table(snakemake.output.rates, training_rates(records))

@@ -1,0 +1,16 @@
+"""Write the report that opens offline."""
+
+from pathlib import Path
+
+from pesloss.page.write import Sources, write_report
+from pesloss.workflow import job
+
+with job(snakemake):
+    given = {
+        name: [Path(path) for path in snakemake.input[name]]
+        for name in ("figures", "claims", "ablations", "datasets")
+    }
+    tables = [Path(path) for path in [*snakemake.input.tables, *snakemake.input.more]]
+    stated = {name: snakemake.params[name] for name in ("captions", "runs", "preset")}
+    sources = Sources(tables=tables, **given, **stated)
+    write_report(Path(snakemake.output.folder), Path(snakemake.output.archive), sources)
