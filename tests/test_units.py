@@ -28,7 +28,7 @@ def training_of(tiny: Tiny, loss: str, **changes: object) -> Training:
     names = ("train", "validation", "test")
     of = {n: list(tiny.splits.structure[tiny.splits.split == n]) for n in names}
     split = {name: tiny.graphs.select(chosen) for name, chosen in of.items()}
-    run = Run("tiny", "schnet", loss, loss)
+    run = Run("tiny", "schnet", loss, loss if loss == "standardized" else "raw")
     found = prepare(run, tiny.graphs, split, tiny.statistics, tiny.model, spec, torch.float64)
     if spec.standardized_outputs:
         scales = scales_of(tiny.statistics, spec.units_per_ev)

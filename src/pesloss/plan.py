@@ -160,6 +160,14 @@ class Suite:
         ]
         return sorted(set(found))
 
+    def ablations_with(self, *measured: str) -> list[str]:
+        """Return the ablations that have a claim with one of these statistics."""
+        return [
+            name
+            for name, ablation in self.ablations.items()
+            if any(claim.statistic in measured for claim in ablation.claims)
+        ]
+
     @cached_property
     def runs(self) -> list[Run]:
         """The runs of all ablations, each once."""
