@@ -504,7 +504,7 @@ def test_balance_of_species_is_the_spread_of_their_relative_errors(shelf: Shelf)
 def test_every_statistic_says_what_it_is_about_and_refuses_unknown_options() -> None:
     for name in statistics.names():
         module = statistics.load(name)
-        assert module.SCOPE in ("labels", "runs")
+        assert module.SCOPE in ("labels", "runs", "ablation")
         with pytest.raises(PeslossError, match=f"a.yaml: option of {name} is 'colour'"):
             statistics.load(name, "a.yaml", {"colour": "red"})
         for option in getattr(module, "OPTIONS", {}):

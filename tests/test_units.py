@@ -83,7 +83,9 @@ def test_plain_gradient_descent_would_see_the_unit_of_the_raw_loss(
         prediction = training.model(batch)
         energy = training.objective.energy_terms(batch, prediction).mean()
         (energy + training.objective.force_terms(batch, prediction).mean()).backward()
-        return torch.cat([p.grad.ravel() for p in training.model.parameters() if p.grad is not None])
+        return torch.cat(
+            [p.grad.ravel() for p in training.model.parameters() if p.grad is not None]
+        )
 
     assert torch.allclose(gradient(KCAL), KCAL**power * gradient(1.0), rtol=1e-9, atol=1e-12)
 
@@ -129,8 +131,8 @@ def test_results_are_in_ev_whatever_the_training_is_in(run_tiny: RunTiny, tiny: 
     one, other = (np.load(files.predictions) for files in (here, there))
     for name in ("energy", "forces", "local_energy"):
         assert np.allclose(one[name], other[name], rtol=1e-3, atol=1e-3)
-    jacobians = [read_table(files.gradient_signal).energy_jacobian for files in (here, there)]
-    assert np.allclose(*jacobians, rtol=1e-2)
+    first, second = (read_table(f.gradient_signal).energy_jacobian for f in (here, there))
+    assert np.allclose(first, second, rtol=1e-2)
     same, hashes = [record["hashes"] for record in records], set(records[0]["hashes"])
     differing = {key for key in hashes if same[0][key] != same[1][key]}
     assert differing == {"training", "final_weights"}

@@ -124,7 +124,7 @@ def score(errors: pd.DataFrame) -> float:
 
 
 def score_terms(errors: pd.DataFrame) -> Array:
-    """Return what is averaged in a score: ``ΔE²/N^p`` for p = 0, 1, 2, ``N·MSE_F`` and N, (5, K)."""
+    """Return what a score averages: ``ΔE²/N^p`` for p = 0, 1, 2, ``N·MSE_F`` and N, (5, K)."""
     n = errors.n_atoms.to_numpy(float)
     square = errors.energy_error.to_numpy() ** 2
     energies = [square / n**p for p in (0, 1, 2)]
@@ -132,7 +132,7 @@ def score_terms(errors: pd.DataFrame) -> Array:
 
 
 def weighted_score(terms: Array, weights: Array) -> Array:
-    """Return scores (B,) of terms (n_seeds, 5, K) under weights (B, n_seeds, K); seeds are pooled."""
+    """Return scores (B,) of terms (n_seeds, 5, K), weighted (B, n_seeds, K), seeds pooled."""
     sums = np.einsum("bsk,stk->tb", weights, terms, optimize=True)
     energy = 0.5 * np.log(sums[:3] / weights.sum(axis=(1, 2))).mean(axis=0)
     return np.asarray((energy + 0.5 * np.log(sums[3] / sums[4])) / 2, dtype=np.float64)

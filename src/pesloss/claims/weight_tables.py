@@ -119,4 +119,3 @@ def one_for_all(transfer: Transfer) -> float:
         curve = sweep.curve(_ones(sweep))
         total += value(curve, np.clip(tried - sweep.shift, *sweep.limits))
     return float(tried[np.argmin(total)])
-

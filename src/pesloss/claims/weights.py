@@ -20,7 +20,7 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from pesloss import losses
-from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable
+from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable, RunResult
 from pesloss.claims.runs import Comparison, Study, families, score_terms, weighted_score
 from pesloss.errors import PeslossError
 
@@ -67,7 +67,7 @@ def lowest(curve: Array, low: float, high: float) -> Array:
     bends_up = a > 0
     vertex = np.divide(-b, 2 * a, out=np.zeros_like(a), where=bends_up)
     ends = np.where(value(curve, low) <= value(curve, high), low, high)
-    return np.where(bends_up, np.clip(vertex, low, high), ends)
+    return np.asarray(np.where(bends_up, np.clip(vertex, low, high), ends), dtype=np.float64)
 
 
 def value(curve: Array, x: Array | float) -> Array:
@@ -148,9 +148,10 @@ def transfers(
         found = list(group)
         _check(found, same_seeds)
         common = [n for n in found[0].losses if all(n in data.losses for data in found)]
-        yield found[0], {
-            loss: Transfer(tuple(sweep_of(data, loss) for data in found)) for loss in common
-        }
+        yield (
+            found[0],
+            {loss: Transfer(tuple(sweep_of(data, loss) for data in found)) for loss in common},
+        )
 
 
 def _check(found: Sequence[Comparison], same_seeds: bool) -> None:
@@ -210,7 +211,7 @@ def _shift(record: dict[str, Any], constants: Mapping[str, float], has_units: bo
     return energy if scaled else energy - forces
 
 
-def held_out(run: Any) -> pd.DataFrame:
+def held_out(run: RunResult) -> pd.DataFrame:
     """Return the errors of validation and test structures, one after the other."""
     return pd.concat([run.split(name) for name in HELD_OUT], ignore_index=True)
 

@@ -35,7 +35,9 @@ class DatasetSpec(Strict):
     def _number_is_known(self) -> "DatasetSpec":
         if self.kind == SUBSET:
             if self.n_structures is not None:
-                raise ValueError(f"key 'n_structures' is given; kind {SUBSET!r} takes all there are")
+                raise ValueError(
+                    f"key 'n_structures' is given; kind {SUBSET!r} takes all there are"
+                )
         elif self.n_structures is None and self.kind != FILES:
             raise ValueError(f"key 'n_structures' is missing; only kind {FILES!r} may leave it out")
         return self

@@ -41,22 +41,26 @@ def measured(
     for example, by_loss in transfers(data.comparisons):
         if against == REFERENCE and REFERENCE not in by_loss:
             raise NotMeasurable(f"no run of loss {REFERENCE}")
-        shown = [loss for loss in by_loss if loss != against]
+        reference = by_loss[REFERENCE] if against == REFERENCE else None
         names = [sweep.dataset for sweep in next(iter(by_loss.values())).sweeps]
         owners = joined_families(data, names)
-        for loss in shown:
+        for loss in [name for name in by_loss if name != against]:
             transfer = by_loss[loss]
             n_seeds = transfer.sweeps[0].terms.shape[1]
-
-            def statistic(weights: Array, transfer: Transfer = transfer) -> Array:
-                found = of(transfer, weights)
-                return found - of(by_loss[REFERENCE], weights) if against == REFERENCE else found
-
             yield sampling.interval(
-                statistic,
+                _above(of, transfer, reference),
                 owners,
                 n_seeds,
                 loss=loss,
                 group=said(transfer, np.ones((1, n_seeds, len(owners)))),
                 model=example.model,
             )
+
+
+def _above(
+    of: Callable[[Transfer, Array], Array], transfer: Transfer, reference: Transfer | None
+) -> Callable[[Array], Array]:
+    """Return the statistic: the quantity, or how far it is above that of the reference."""
+    if reference is None:
+        return lambda weights: of(transfer, weights)
+    return lambda weights: of(transfer, weights) - of(reference, weights)

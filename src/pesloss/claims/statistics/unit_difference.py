@@ -93,9 +93,7 @@ def _difference(
     )
 
 
-def _paired(
-    here: list[RunResult], there: list[RunResult]
-) -> list[tuple[RunResult, RunResult]]:
+def _paired(here: list[RunResult], there: list[RunResult]) -> list[tuple[RunResult, RunResult]]:
     pairs = list(zip(here, there, strict=True))
     for pair in pairs:
         same_except([run.record for run in pair], SAME_FOR_EVERY_UNIT)
