@@ -54,7 +54,8 @@ class Sweep:
 
     def curve(self, weights: Array, split: str = "validation") -> Array:
         """Return the coefficients (3, B) of the parabola through the scores along log10 w."""
-        return np.polyfit(self.log_weights, self.scores(weights, split), 2)
+        found = np.polyfit(self.log_weights, self.scores(weights, split), 2)
+        return np.asarray(found, dtype=np.float64)
 
     def best(self, weights: Array) -> Array:
         """Return log10 of the runs' weight where the validation parabola is lowest, (B,)."""
@@ -99,7 +100,8 @@ class Transfer:
 
     def users(self, best: Array) -> Array:
         """Return log10 of the user's weight, eV and Å, for runs' weights (D, B)."""
-        return best + np.array([sweep.shift for sweep in self.sweeps])[:, None]
+        shifts = np.array([sweep.shift for sweep in self.sweeps], dtype=np.float64)
+        return best + shifts[:, None]
 
     def regrets(self, weights: Array) -> tuple[Array, NDArray[np.bool_]]:
         """Return what it costs to use one dataset's best user's weight on another.

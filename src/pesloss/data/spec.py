@@ -133,7 +133,8 @@ def _check_parent(parent: str, path: Path) -> None:
     """Refuse a subset of what is not a generated dataset in the same folder."""
     others = (other for other in sorted(path.parent.glob("*.yaml")) if other != path)
     specs = {other.stem: load(DatasetSpec, other) for other in others}
-    generated = [name for name, spec in specs.items() if spec.origin == "generated"]
+    known = {name: spec for name, spec in specs.items() if spec.kind in kind_names()}
+    generated = [name for name, spec in known.items() if spec.origin == "generated"]
     if parent not in generated:
         raise wrong_value(str(path), f"recipe.{OF}", parent, generated)
 
