@@ -219,7 +219,10 @@ def held_out(run: RunResult) -> pd.DataFrame:
 
 
 def joined_families(data: Study, datasets: Sequence[str]) -> NDArray[np.str_]:
-    """Return the families of the held-out structures of datasets, named apart."""
+    """Return the families of the held-out structures of datasets, named apart.
+
+    A family in two datasets, a whole and a part of it, is drawn for each of them by itself.
+    """
     found = {c.dataset: held_out(c.results[0]) for c in data.comparisons}
     parts = [[f"{name}/{f}" for f in families(found[name])] for name in datasets]
     return np.array([family for part in parts for family in part], dtype=np.str_)
