@@ -507,13 +507,13 @@ def test_balance_of_species_is_the_spread_of_their_relative_errors(shelf: Shelf)
 def test_every_statistic_says_what_it_is_about_and_refuses_unknown_options() -> None:
     for name in statistics.names():
         module = statistics.load(name)
-        assert module.SCOPE in ("labels", "runs")
+        assert module.SCOPE in ("labels", "runs", "ablation")
         with pytest.raises(PeslossError, match=f"a.yaml: option of {name} is 'colour'"):
             statistics.load(name, "a.yaml", {"colour": "red"})
         for option in getattr(module, "OPTIONS", {}):
             with pytest.raises(PeslossError, match=f"option {option} of {name} is 'x'; allowed: "):
                 statistics.load(name, "a.yaml", {option: "x"})
-    with pytest.raises(PeslossError, match=r"a\.yaml: statistic is 'slope'; allowed: composition_"):
+    with pytest.raises(PeslossError, match=r"a\.yaml: statistic is 'slope'; allowed: best_weight_"):
         statistics.load("slope", "a.yaml")
 
 

@@ -104,7 +104,16 @@ def tables() -> dict[str, pd.DataFrame]:
     small = runs[runs.model == "schnet"].assign(variant="n_features=8")
     curves = ("seconds", "energy_rmse_ev_per_atom", "force_rmse_ev_per_angstrom")
     everything = (*energies, "force_rmse_mev_per_angstrom", "validation_score")
+    several = [("xtb_varied", 1.0), ("xtb_small", 3.0), ("si_sw", 0.2)]
+    weights = pd.DataFrame(several, columns=["dataset", "user_weight"])
+    weights = weights.merge(pd.DataFrame({"energy_loss": LOSSES}), how="cross")
+    carried = weights.rename(columns={"dataset": "used_on"}).merge(
+        pd.DataFrame({"taken_from": ["all", *(name for name, _ in several)]}), how="cross"
+    )
+    kind = {"model": "schnet", "force_loss": "raw"}
     return {
+        "weight_transfer.csv": weights.assign(**kind, at_edge=weights.dataset == "si_sw"),
+        "regret.csv": carried.assign(**kind, regret=0.1, excess=0.2, at_edge=False),
         "labels.csv.gz": labels,
         "claims.csv": _claims(),
         "statistics.csv": scale,

@@ -32,6 +32,8 @@ class Suite:
     ablations: dict[str, Ablation]
     left_out: dict[str, str] = field(default_factory=dict)
     """Datasets whose files cannot be had here, and why."""
+    parents: dict[str, DatasetSpec] = field(default_factory=dict)
+    """Datasets that are needed only because subsets are taken from them."""
     run_pattern: str = WILDCARDS
 
     @classmethod
@@ -111,13 +113,20 @@ class Suite:
         datasets = [
             name for name in self.config.datasets or tuple(self.datasets) if name not in left_out
         ]
+        parents = {self.datasets[name].parent for name in datasets} - {None, *datasets}
         return Suite(
             self.config,
             {name: self.datasets[name] for name in datasets},
             self.models,
             {n: a for n, a in kept.items() if set(a.datasets) & set(datasets)},
             left_out,
+            {name: spec for name, spec in self.datasets.items() if name in parents},
         )
+
+    @property
+    def made(self) -> dict[str, DatasetSpec]:
+        """The datasets of the suite and those that subsets of it are taken from."""
+        return {**self.parents, **self.datasets}
 
     def datasets_of(self, ablation: str) -> list[str]:
         """Return the datasets an ablation uses, of those that are in the suite."""
@@ -150,6 +159,14 @@ class Suite:
         ]
         return sorted(set(found))
 
+    def ablations_with(self, *measured: str) -> list[str]:
+        """Return the ablations that have a claim with one of these statistics."""
+        return [
+            name
+            for name, ablation in self.ablations.items()
+            if any(claim.statistic in measured for claim in ablation.claims)
+        ]
+
     @cached_property
     def runs(self) -> list[Run]:
         """The runs of all ablations, each once."""
@@ -162,11 +179,11 @@ class Suite:
 
     def kind(self, dataset: str) -> str:
         """Return the module of a dataset's kind."""
-        return f"pesloss.data.kinds.{self.datasets[dataset].kind}"
+        return f"pesloss.data.kinds.{self.made[dataset].kind}"
 
     def of_origin(self, origin: Origin) -> list[str]:
-        """Return the datasets that are generated, drawn or read from files."""
-        return [name for name, spec in self.datasets.items() if spec.origin == origin]
+        """Return the datasets that are generated, drawn, read from files or taken from others."""
+        return [name for name, spec in self.made.items() if spec.origin == origin]
 
     def readers(self, dataset: str) -> list[str]:
         """Return the modules that read the files of a dataset."""

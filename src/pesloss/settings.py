@@ -24,6 +24,15 @@ class TrainingSpec(Strict):
     batch_size: PositiveInt = Field(10, description="structures per step")
     learning_rate: PositiveFloat = Field(2e-3, description="Adam's peak learning rate")
     warmup_fraction: float = Field(0.05, ge=0, lt=1, description="share of steps of linear warm-up")
+    term_constants: bool = Field(
+        True, description="divide each term by its constant r_E or r_F; no: as codes have it"
+    )
+    standardized_outputs: bool = Field(
+        True, description="multiply model outputs by σ_z; no: outputs in the energy unit itself"
+    )
+    units_per_ev: PositiveFloat = Field(
+        1.0, description="train in another energy unit: 23.0605 for kcal/mol, 0.0367493 for Hartree"
+    )
     huber_delta: PositiveFloat = Field(1.0, description="Huber's δ on the standardised argument")
     n_validations: PositiveInt = Field(10, description="points of the validation curve")
     n_validation_structures: PositiveInt = Field(96, description="structures of that curve")

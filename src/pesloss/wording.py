@@ -16,9 +16,14 @@ LOSSES = {
 DATASETS = {
     "xtb_fixed": "xTB clusters, one amplitude",
     "xtb_varied": "xTB clusters, varied",
+    "xtb_small": "xTB clusters, small",
+    "xtb_large": "xTB clusters, large",
     "si_sw_fixed": "silicon, fixed",
     "si_sw": "silicon, varied",
+    "si_sw_small": "silicon, small cells",
+    "si_sw_large": "silicon, large cells",
     "emt_alloys": "metal alloys",
+    "emt_cupdagau": "Cu-Pd-Ag-Au alloys",
     "si_dft": "silicon, DFT",
     "si_dft_one_phase": "silicon, DFT, crystals",
     "si_dft_supercells": "silicon, DFT, supercells",
@@ -67,6 +72,9 @@ STATISTICS = {
     "force_moment": "",
     "force_exponent": "exponent",
     "force_species_balance": "spread over species",
+    "unit_difference": "difference after another unit",
+    "best_weight_spread": "decades between best weights",
+    "weight_regret": "regret of another's weight",
 }
 
 _OPTIONS = {
@@ -82,6 +90,13 @@ _OPTIONS = {
     "by=composition_group": "by composition",
     "by=phase": "by phase",
     "of=forces": "of forces",
+    "of=worst": "(worst)",
+    "of=mean": "(mean)",
+    "outputs=standardized": "(outputs standardized)",
+    "outputs=plain": "(outputs plain)",
+    "units=one": "(eV and Å)",
+    "units=several": "(any unit)",
+    "against=standardized": "beyond the standardized loss's",
 }
 
 

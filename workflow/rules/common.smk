@@ -39,7 +39,7 @@ ABLATION_RULES = sorted(
 
 
 wildcard_constraints:
-    dataset="|".join(suite.datasets) or "none",
+    dataset="|".join(suite.made) or "none",
     ablation="|".join(suite.ablations) or "none",
     figure="|".join(FIGURES) or "none",
     model="|".join(suite.models) or "none",
@@ -62,6 +62,11 @@ def structures_of(wildcards):
     """The structures of a dataset, where it has geometry."""
     geometric = suite.datasets[wildcards.dataset].has_geometry()
     return ["<results>/data/{dataset}/structures.extxyz"] if geometric else []
+
+
+def parent_of(wildcards):
+    """The structures that a subset is taken from."""
+    return f"<results>/data/{suite.datasets[wildcards.dataset].parent}/structures.extxyz"
 
 
 def graphs_of(wildcards):

@@ -78,6 +78,24 @@ rule read_dataset:
         "../scripts/read_dataset.py"
 
 
+rule take_subset:
+    """Take a part of another dataset's structures."""
+    input:
+        spec="config/datasets/{dataset}.yaml",
+        structures=parent_of,
+        code=code_of("pesloss.data.kinds.subset", "pesloss.data.store", "pesloss.data.spec"),
+    output:
+        structures="<results>/data/{dataset}/structures.extxyz",
+        table="<results>/data/{dataset}/structures.csv",
+        failures="<results>/data/{dataset}/failures.csv",
+    log:
+        "<results>/logs/take_subset/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(suite.of_origin("subset")) or "none",
+    script:
+        "../scripts/take_subset.py"
+
+
 rule split_dataset:
     """Deal the families of a dataset to training, validation and test, balanced in size."""
     input:

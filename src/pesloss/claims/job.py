@@ -8,7 +8,7 @@ import pandas as pd
 
 from pesloss.claims.decide import decide_ablation
 from pesloss.claims.measurement import LabelData, RunResult
-from pesloss.claims.runs import comparisons
+from pesloss.claims.runs import Study, comparisons
 from pesloss.config import Ablation
 from pesloss.files import read_json
 from pesloss.runs import Run
@@ -32,6 +32,12 @@ def decide_from_files(
     run_files
         A file in the folder of each run.
     """
+    study = read_study(label_files, run_files)
+    return decide_ablation(name, ablation, study.labels, study.comparisons, n_resamples)
+
+
+def read_study(label_files: Sequence[Path], run_files: Sequence[Path]) -> Study:
+    """Read labels and runs, as ``decide_from_files`` is given them."""
     folders = sorted({path.parent for path in label_files})
     labels = {folder.name: LabelData.read(folder) for folder in folders}
     tuned = ablation.runs.tuned if ablation.runs else ()
@@ -43,7 +49,7 @@ def decide_from_files(
             group, labels[dataset].labels, labels[dataset].statistics, tuned
         )
     ]
-    return decide_ablation(name, ablation, labels, compared, n_resamples)
+    return Study(labels, tuple(compared))
 
 
 def read_run(folder: Path) -> RunResult:

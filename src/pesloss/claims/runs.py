@@ -143,10 +143,22 @@ def score(errors: pd.DataFrame) -> float:
     Half the logarithm of the force RMSE plus half the mean, over p = 0, 1, 2, of the logarithm of
     the root mean square of ``ΔE / N^(p/2)``.
     """
-    square, n = errors.energy_error**2, errors.n_atoms
-    energy = np.mean([0.5 * np.log(np.mean(square / n**p)) for p in (0, 1, 2)])
-    force = 0.5 * np.log(np.average(errors.force_mse, weights=n))
-    return float(energy + force) / 2
+    return float(weighted_score(score_terms(errors)[None], np.ones((1, 1, len(errors))))[0])
+
+
+def score_terms(errors: pd.DataFrame) -> Array:
+    """Return what a score averages: ``ΔE²/N^p`` for p = 0, 1, 2, ``N·MSE_F`` and N, (5, K)."""
+    n = errors.n_atoms.to_numpy(float)
+    square = errors.energy_error.to_numpy() ** 2
+    energies = [square / n**p for p in (0, 1, 2)]
+    return np.stack([*energies, n * errors.force_mse.to_numpy(), n])
+
+
+def weighted_score(terms: Array, weights: Array) -> Array:
+    """Return scores (B,) of terms (n_seeds, 5, K), weighted (B, n_seeds, K), seeds pooled."""
+    sums = np.einsum("bsk,stk->tb", weights, terms, optimize=True)
+    energy = 0.5 * np.log(sums[:3] / weights.sum(axis=(1, 2))).mean(axis=0)
+    return np.asarray((energy + 0.5 * np.log(sums[3] / sums[4])) / 2, dtype=np.float64)
 
 
 def comparisons(

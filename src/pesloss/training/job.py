@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,7 @@ def train_run(
         "n_train": len(training.train),
         "n_parameters": sum(p.numel() for p in training.model.parameters()),
         "final": progress.history[-1],
+        "constants": training.objective.constants,
         "energy_loss_state": progress.energy_loss,
         "commit": provenance.commit(),
         "versions": provenance.versions(),
@@ -138,13 +139,15 @@ def prepare(
     statistics: DatasetStatistics,
     model_spec: ModelSpec,
     training_spec: TrainingSpec,
+    dtype: torch.dtype = torch.float32,
 ) -> Training:
     """Build model, objective and batches of a run."""
-    batcher = Batcher(graphs)
+    batcher = Batcher(graphs, dtype)
     train_atoms = batcher(split["train"]).atom
-    scales = scales_of(statistics)
+    unit = training_spec.units_per_ev
+    scales = scales_of(statistics, unit)
     objective = Objective(
-        targets(graphs, statistics),
+        targets(graphs, statistics, unit, dtype),
         losses.energy_loss(run.energy_loss)(scales),
         losses.force_loss(run.force_loss)(scales),
         split["train"],
@@ -152,8 +155,14 @@ def prepare(
         run.metric,
         run.force_weight,
         training_spec.huber_delta,
+        training_spec.term_constants,
+        unit,
     )
-    model = build_model(model_spec, statistics, run.seed)
+    outputs = scales.local_energy_scale
+    if not training_spec.standardized_outputs:
+        outputs = (1.0,) * len(outputs)
+    scaled = replace(statistics, local_energy_scale=outputs)
+    model = build_model(model_spec, scaled, run.seed).to(dtype)
     return Training(
         model,
         objective,
@@ -173,8 +182,13 @@ def hashes_of(
     model_spec: ModelSpec,
     training_spec: TrainingSpec,
 ) -> dict[str, str]:
-    """Return what has to agree between two runs before they may be compared."""
-    graphs = training.graphs
+    """Return what has to agree between two runs before they may be compared.
+
+    The scale of the outputs is no part of ``initial_weights``: it follows from ``statistics`` and
+    ``training``. ``training_in_ev`` is ``training`` but for the unit.
+    """
+    graphs, in_ev = training.graphs, training_spec.model_copy(update={"units_per_ev": 1.0})
+    parameters = training.model.named_parameters()
     return {
         "data": digest(
             graphs.structure, graphs.energy, graphs.positions, graphs.forces, graphs.numbers
@@ -183,7 +197,8 @@ def hashes_of(
         "statistics": digest(repr(statistics)),
         "model": digest(repr(model_spec)),
         "training": digest(repr(training_spec)),
-        "initial_weights": weights_digest(training.model),
+        "training_in_ev": digest(repr(in_ev)),
+        "initial_weights": digest(*(part for named in parameters for part in named)),
         "batches": digest(training.order()),
     }
 
@@ -212,12 +227,14 @@ def predictions(
     """Predict ``chosen``: energies (K,) eV, forces (A, 3) eV/Å and local energies (A,) eV."""
     parts: dict[str, list[NDArray[np.float64]]] = {"energy": [], "forces": [], "local_energy": []}
     labels, mean = training.objective.labels, np.asarray(statistics.mean)
+    unit = training.spec.units_per_ev
     for batch, prediction in predict(training.model, training.batcher, chosen):
         baseline = labels.composition[batch.index].double().numpy() @ mean
         local_baseline = mean[labels.species[batch.atom].numpy()]
-        parts["energy"].append(prediction.deviation.double().numpy() + baseline)
-        parts["forces"].append(prediction.forces.double().numpy())
-        parts["local_energy"].append(prediction.local_energy.double().numpy() + local_baseline)
+        parts["energy"].append(prediction.deviation.double().numpy() / unit + baseline)
+        parts["forces"].append(prediction.forces.double().numpy() / unit)
+        local = prediction.local_energy.double().numpy() / unit
+        parts["local_energy"].append(local + local_baseline)
     return {
         "structure": training.graphs.structure[chosen],
         **{name: np.concatenate(values) for name, values in parts.items()},

@@ -243,7 +243,8 @@ class Training:
 
     def _validate(self, step: int, progress: Progress) -> dict[str, float]:
         chosen = signal_sample(self.graphs, self.validation, self.spec.n_validation_structures)
-        energy_error, force_error = errors(self.model, self.objective, self.batcher, chosen)
+        found = errors(self.model, self.objective, self.batcher, chosen)
+        energy_error, force_error = (part / self.spec.units_per_ev for part in found)
         n = self.graphs.n_atoms[chosen]
         owner = np.repeat(np.arange(len(chosen)), n)
         bad = ~np.isfinite(energy_error)
@@ -281,7 +282,7 @@ def predict(
 def errors(
     model: Potential, objective: Objective, batcher: Batcher, chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return errors of energies (K,) in eV and of forces (A, 3) in eV/Å on ``chosen``."""
+    """Return errors of energies (K,) and forces (A, 3) in the unit of the training, eV or other."""
     energy, force = [], []
     for batch, prediction in predict(model, batcher, chosen):
         energy.append(prediction.deviation - objective.labels.deviation[batch.index])

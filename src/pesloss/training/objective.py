@@ -1,5 +1,6 @@
 """What is minimised: an energy term and a force term on one footing for every loss."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +21,33 @@ from pesloss.scales import Scales
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels of S structures with A atoms and what a loss needs to know of them."""
+    """Labels of S structures with A atoms and what a loss needs to know of them.
 
-    deviation: Tensor  # (S,) eV: energy less Σ μ_z
-    forces: Tensor  # (A, 3) eV/Å
+    Energies are in the energy unit of the training, which is eV unless another is asked for.
+    """
+
+    deviation: Tensor  # (S,) energy less Σ μ_z
+    forces: Tensor  # (A, 3) energy/Å
     composition: Tensor  # (S, Z)
     species: Tensor  # (A,) index into the statistics' species
 
 
-def targets(graphs: Graphs, statistics: DatasetStatistics) -> Targets:
+def targets(
+    graphs: Graphs,
+    statistics: DatasetStatistics,
+    units_per_ev: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+) -> Targets:
     """Take the labels out of ``graphs``; ``Σ μ_z`` is subtracted in float64.
+
+    Parameters
+    ----------
+    graphs, statistics
+        In eV and eV/Å.
+    units_per_ev
+        The unit of the labels that are returned: 1 eV is so many of it.
+    dtype
+        Type of the labels that are returned.
 
     Raises
     ------
@@ -49,24 +67,28 @@ def targets(graphs: Graphs, statistics: DatasetStatistics) -> Targets:
     np.add.at(composition, (owner, species), 1)
     deviation = statistics.deviation(graphs.energy, composition)
     return Targets(
-        deviation=torch.as_tensor(deviation, dtype=torch.float32),
-        forces=torch.as_tensor(graphs.forces, dtype=torch.float32),
-        composition=torch.as_tensor(composition, dtype=torch.float32),
+        deviation=torch.as_tensor(units_per_ev * deviation, dtype=dtype),
+        forces=torch.as_tensor(units_per_ev * graphs.forces, dtype=dtype),
+        composition=torch.as_tensor(composition, dtype=dtype),
         species=torch.as_tensor(species),
     )
 
 
-def scales_of(statistics: DatasetStatistics) -> Scales:
-    """Return what a loss needs to know of a dataset's statistics."""
+def scales_of(statistics: DatasetStatistics, units_per_ev: float = 1.0) -> Scales:
+    """Return what a loss needs to know of a dataset's statistics, in the unit of the training."""
     shared = statistics.shared
+
+    def converted(values: Iterable[float]) -> tuple[float, ...]:
+        return tuple(units_per_ev * value for value in values)
+
     return Scales(
         species=statistics.species,
-        mean=statistics.mean,
-        local_energy_scale=statistics.local_energy_scale,
-        correlated_scale=tuple(shared["std"]),
-        shared_scale=(shared["tau"],) * len(statistics.species),
-        structure_scale=shared["kappa"],
-        force_scale=statistics.force_scale,
+        mean=converted(statistics.mean),
+        local_energy_scale=converted(statistics.local_energy_scale),
+        correlated_scale=converted(shared["std"]),
+        shared_scale=converted((shared["tau"],) * len(statistics.species)),
+        structure_scale=units_per_ev * shared["kappa"],
+        force_scale=converted(statistics.force_scale),
     )
 
 
@@ -78,6 +100,14 @@ class Objective:
     that predicts ``Σ μ_z`` and no forces has both terms 1 under MSE, whatever the loss. A constant
     changes no structure's weight against another's; it only gives the force weight ``w`` and
     Huber's unitless δ the same meaning for every loss.
+
+    Without ``term_constants`` both are 1, as in published codes. For MSE the loss at weight ``w``
+    with constants is, but for a factor of the whole, the loss without them at ``w r_E² / r_F²``.
+
+    Attributes
+    ----------
+    constants
+        ``r_E`` under the key ``energy`` and ``r_F`` under ``forces``, whether used or not.
     """
 
     def __init__(
@@ -90,6 +120,8 @@ class Objective:
         metric: str = "mse",
         force_weight: float = 1.0,
         delta: float = 1.0,
+        term_constants: bool = True,
+        units_per_ev: float = 1.0,
     ) -> None:
         self.labels = labels
         self.energy_loss = energy_loss
@@ -97,16 +129,24 @@ class Objective:
         self.metric = losses.METRICS[metric]
         self.delta = delta
         self.force_weight = force_weight
+        self.term_constants = term_constants
+        self.units_per_ev = units_per_ev
+        self.constants: dict[str, float] = {}
         self.energy_scale = self._energy_scale()
         force_scale = force_loss.scale(labels.species).to(labels.forces.dtype)
-        self.force_scale = _unit_mean_square(
-            labels.forces, force_scale[:, None], train_atoms, "forces"
-        )
+        self.force_scale = self._scaled(labels.forces, force_scale[:, None], train_atoms, "forces")
 
     def _energy_scale(self) -> Tensor:
         scale = self.energy_loss.scale(self.labels.composition)
         train = torch.as_tensor(self.train)
-        return _unit_mean_square(self.labels.deviation, scale, train, "energy")
+        return self._scaled(self.labels.deviation, scale, train, "energy")
+
+    def _scaled(self, labels: Tensor, scale: Tensor, train: Tensor, term: str) -> Tensor:
+        """Return the scale times the term's constant, which is kept."""
+        root = _root_mean_square(labels, scale, train, term)
+        constant = root if root > 0 else torch.ones_like(root)
+        self.constants[term] = float(constant)
+        return scale * constant if self.term_constants else scale
 
     def calibrations(self, n_steps: int) -> set[int]:
         """Return the steps before which `calibrate` is due in a training of ``n_steps``."""
@@ -134,10 +174,9 @@ class Objective:
         return self.metric(error / self.force_scale[batch.atom], self.delta)
 
 
-def _unit_mean_square(labels: Tensor, scale: Tensor, train: Tensor, term: str) -> Tensor:
+def _root_mean_square(labels: Tensor, scale: Tensor, train: Tensor, term: str) -> Tensor:
     if scale.shape != labels.shape[:1] + (1,) * (labels.dim() - 1):
         raise PeslossError(f"{term} loss: scale has shape {tuple(scale.shape)}, not one entry each")
     if not bool((scale > 0).all() & scale.isfinite().all()):
         raise PeslossError(f"{term} loss: scale is not a positive number for every structure")
-    root = (labels[train] / scale[train]).square().mean().sqrt()
-    return scale * (root if root > 0 else 1.0)
+    return (labels[train] / scale[train]).square().mean().sqrt()

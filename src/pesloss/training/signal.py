@@ -74,8 +74,9 @@ def gradient_signal(
         energy = objective.energy_terms(batch, prediction).sum()
         slope = torch.autograd.grad(energy, prediction.deviation, retain_graph=True)[0].abs().item()
         jacobian = _norm(prediction.deviation.sum(), model, keep=True)
+        in_ev = jacobian / objective.units_per_ev
         force = _norm(objective.force_terms(batch, prediction).sum(), model, keep=False)
-        rows.append((step, str(graphs.structure[index]), slope * jacobian, jacobian, force))
+        rows.append((step, str(graphs.structure[index]), slope * jacobian, in_ev, force))
     names = ["step", "structure", "energy_gradient", "energy_jacobian", "force_gradient"]
     return pd.DataFrame(rows, columns=names)
 

@@ -1,0 +1,25 @@
+"""Best force weights of all runs that claims about their transfer are made of."""
+
+TRANSFERS = suite.ablations_with("best_weight_spread", "weight_regret")
+TRANSFER_RUNS = sorted({run for name in TRANSFERS for run in suite.runs_of(name)})
+
+
+rule tabulate_weights:
+    """Tabulate best force weights and what it costs to use them on other data."""
+    input:
+        labels=sorted(
+            {
+                f"<results>/statistics/{run.dataset}/{name}"
+                for run in TRANSFER_RUNS
+                for name in ("labels.csv", "force_labels.csv", "statistics.json")
+            }
+        ),
+        runs=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in TRANSFER_RUNS],
+        code=code_of("pesloss.claims.weight_tables", "pesloss.claims.job"),
+    output:
+        weights=report("<results>/tables/weight_transfer.csv", category="Tables"),
+        regrets=report("<results>/tables/regret.csv", category="Tables"),
+    log:
+        "<results>/logs/tabulate_weights.log",
+    script:
+        "../../scripts/tabulate_weights.py"
