@@ -83,7 +83,6 @@ rule take_subset:
     input:
         spec="config/datasets/{dataset}.yaml",
         structures=parent_of,
-        code=code_of("pesloss.data.kinds.subset", "pesloss.data.store", "pesloss.data.spec"),
     output:
         structures="<results>/data/{dataset}/structures.extxyz",
         table="<results>/data/{dataset}/structures.csv",
@@ -92,6 +91,8 @@ rule take_subset:
         "<results>/logs/take_subset/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(suite.of_origin("subset")) or "none",
+    params:
+        code=code_digest("pesloss.data.kinds.subset", "pesloss.data.store", "pesloss.data.spec"),
     script:
         "../scripts/take_subset.py"
 

@@ -32,15 +32,20 @@ def decide_from_files(
     run_files
         A file in the folder of each run.
     """
-    study = read_study(label_files, run_files)
+    tuned = ablation.runs.tuned if ablation.runs else ()
+    study = read_study(label_files, run_files, tuned)
     return decide_ablation(name, ablation, study.labels, study.comparisons, n_resamples)
 
 
-def read_study(label_files: Sequence[Path], run_files: Sequence[Path]) -> Study:
-    """Read labels and runs, as ``decide_from_files`` is given them."""
+def read_study(
+    label_files: Sequence[Path], run_files: Sequence[Path], tuned: tuple[str, ...] = ()
+) -> Study:
+    """Read labels and runs, as ``decide_from_files`` is given them.
+
+    ``tuned`` names the settings that each loss chooses, see ``comparisons``.
+    """
     folders = sorted({path.parent for path in label_files})
     labels = {folder.name: LabelData.read(folder) for folder in folders}
-    tuned = ablation.runs.tuned if ablation.runs else ()
     results = sorted((read_run(path.parent) for path in run_files), key=lambda r: r.run)
     compared = [
         comparison

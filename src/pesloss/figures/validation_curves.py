@@ -14,8 +14,8 @@ from pesloss.figures._runs import CELL, comparable
 SOURCES = ("history.csv",)
 TITLE = "Validation errors at equal steps and at equal time, force weight 1, mean over seeds"
 CAPTION = (
-    "Validation errors of energies and forces while models train, at equal steps (left) and at equal "
-    "time (right); lines that end together say that the loss does not matter."
+    "Validation errors of energies and forces while models train, at equal steps (left) and at "
+    "equal time (right); lines that end together say that the loss does not matter."
 )
 WEIGHT = 1.0
 ERRORS = {

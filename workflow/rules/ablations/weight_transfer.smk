@@ -15,11 +15,12 @@ rule tabulate_weights:
             }
         ),
         runs=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in TRANSFER_RUNS],
-        code=code_of("pesloss.claims.weight_tables", "pesloss.claims.job"),
     output:
         weights=report("<results>/tables/weight_transfer.csv", category="Tables"),
         regrets=report("<results>/tables/regret.csv", category="Tables"),
     log:
         "<results>/logs/tabulate_weights.log",
+    params:
+        code=code_digest("pesloss.claims.weight_tables", "pesloss.claims.job"),
     script:
         "../../scripts/tabulate_weights.py"
