@@ -149,7 +149,8 @@ def test_a_family_that_errs_alike_is_no_bias(shelf: Shelf) -> None:
     def errors(run: Run, table: pd.DataFrame) -> Array:
         number = table["group"].str.removeprefix("family").astype(int)
         own = np.random.default_rng([run.seed, 3]).normal(size=number.max() + 1)
-        return own[number] * np.sqrt(table.n_atoms.to_numpy())
+        found: Array = own[number] * np.sqrt(table.n_atoms.to_numpy())
+        return found
 
     data = shelf.grid(errors, ("raw",))
     for found in measure("error_bias_share", data):

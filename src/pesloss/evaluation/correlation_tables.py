@@ -55,11 +55,11 @@ def correlation_tables(
         ``pesloss.claims.correlation``.
     """
     found = list(_parts({folder.name: LabelData.read(folder) for folder in labels}, runs))
-    shells: list[dict[str, Any]] = []
+    shells: list[Any] = []
     exponents: list[dict[str, Any]] = []
     for about, structures, products, moments in watch(found):
         table = correlation_rows(structures, moments, products)
-        shells += [{**about, **row} for row in table.to_dict("records")]
+        shells += table.assign(**about).to_dict("records")
         exponents += [{**about, **row} for row in _exponents(moments, n_resamples)]
     return {
         "correlation": pd.DataFrame(shells, columns=list(CORRELATION)),
@@ -67,26 +67,28 @@ def correlation_tables(
     }
 
 
+def _about(*values: Any) -> dict[str, Any]:
+    return dict(zip(SERIES, values, strict=True))
+
+
 def _parts(labels: dict[str, LabelData], runs: Sequence[Path]) -> Iterator[Part]:
     for name, data in labels.items():
-        about = dict(zip(SERIES, (name, "", LABELS, None), strict=True))
-        products = data.table(predicted_label_exponent.INPUTS[0], PRODUCT_COLUMNS)
-        yield about, data.held_out, [products], predicted_label_exponent.moments_of(data)
+        table = data.table(predicted_label_exponent.INPUTS[0], PRODUCT_COLUMNS)
+        moments = predicted_label_exponent.moments_of(data)
+        yield _about(name, "", LABELS, None), data.held_out, [table], moments
     results = sorted((read_run(folder) for folder in runs), key=lambda result: result.run)
     for name, group in groupby(results, lambda result: result.run.dataset):
         data = labels[name]
         for compared in comparisons(group, data.labels, data.statistics):
             for loss in compared.losses:
                 weight = compared.best_weight(loss)
-                about = dict(zip(SERIES, (name, compared.model, loss, weight), strict=True))
+                about = _about(name, compared.model, loss, weight)
                 products = [
                     result.table(predicted_exponent.RUN_INPUTS[0], PRODUCT_COLUMNS)
                     for result in compared.of(loss, weight)
                 ]
                 moments = predicted_exponent.moments_of(compared, loss, weight)
-                signed = compared.values(loss, weight, lambda t: t.energy_error).mean(axis=0)
-                tested = compared.tested().assign(energy_deviation=signed)
-                yield about, tested, products, moments
+                yield about, compared.tested(), products, moments
 
 
 def correlation_rows(
@@ -94,13 +96,15 @@ def correlation_rows(
 ) -> pd.DataFrame:
     """Measure the correlation of local deviations within structures, phase by phase.
 
+    Deviations are from μ_z for labels and from the truth for errors, so that what all atoms of a
+    phase or of a data set are off by is part of what they share, as in the energy itself.
+
     Parameters
     ----------
     structures
-        K structures with group, phase, n_atoms and ``energy_deviation`` in eV, its mean over
-        seeds.
+        K structures with structure, group and phase.
     moments
-        Their squares.
+        Their squares and sizes.
     products
         For each seed the table of ``pair_products``.
 
@@ -109,49 +113,58 @@ def correlation_rows(
     DataFrame
         ``quantity`` is one of
 
-        - ``correlation``: ``(⟨δ_i δ_j⟩ − m²) / (⟨δ²⟩ − m²)`` over the pairs of a shell, with m
-          the mean of δ over all atoms of all phases;
+        - ``correlation``: ``⟨δ_i δ_j⟩ / ⟨δ²⟩`` over the pairs of a shell;
         - ``shared``: the same over all pairs of different atoms, structures with equal weights:
-          the variance between means of structures, less the part that independent atoms have;
-        - ``summed``: the variance of ``Σ_i δ_i`` over that of independent atoms, 1 without
-          correlation: one and the sum of the correlations over all shells.
+          the mean square of the structures' means less the part that independent atoms have;
+        - ``summed``: ``⟨(Σ_i δ_i)²⟩`` over that of independent atoms, ``Σ_i ⟨δ²⟩``; 1 without
+          correlation, and otherwise 1 and the sum of the correlations over all shells.
 
-        Intervals (95 %) treat members of a family as one observation, and m and ⟨δ²⟩ as known.
+        Intervals (95 %) treat members of a family as one observation, and ⟨δ²⟩ as known.
     """
-    mean = float(structures.energy_deviation.sum() / structures.n_atoms.sum())
-    pooled = pd.concat(products).groupby(["structure", "low", "high"], as_index=False)
-    table = pooled[["n_pairs", "product"]].sum()
     index = structures.reset_index(drop=True)
-    table = table.merge(index[["structure", "group", "phase"]], on="structure")
-    square = pd.Series(moments.square.mean(axis=0), index=index.index)
+    table = pd.concat(products).merge(index[["structure", "group", "phase"]], on="structure")
     rows = []
     for phase, part in table.groupby("phase"):
         itself = part[part.high == 0]
-        variance = itself["product"].sum() / itself.n_pairs.sum() - mean**2
-        about = {"phase": phase, "n_structures": part.structure.nunique()}
-        for (low, high), shell in part[part.high > 0].groupby(["low", "high"]):
-            product, pairs = shell["product"] - mean**2 * shell.n_pairs, variance * shell.n_pairs
-            where = {"quantity": "correlation", "low": low, "high": high}
-            where |= {"n_pairs": int(shell.n_pairs.sum()) // len(products)}
-            rows.append({**about, **where, **_ratio(product, pairs, shell["group"])})
-        mask = index.phase == phase
-        n, family = index.n_atoms[mask].astype(float), index["group"][mask]
-        own = itself.set_index("structure")["product"].loc[index.structure[mask]].to_numpy()
-        total, alone = square[mask], n * variance
-        between = (total - own / len(products)) - mean**2 * n * (n - 1)
-        several = n > 1
-        share = between[several] / (n * (n - 1))[several]
-        ones = pd.Series(variance, index=share.index)
-        rows.append({**about, "quantity": "shared", **_ratio(share, ones, family[several])})
-        summed = _ratio(total - (n * mean) ** 2, alone, family)
-        rows.append({**about, "quantity": "summed", **summed})
+        square = itself["product"].sum() / itself.n_pairs.sum()
+        found = [
+            {
+                "quantity": "correlation",
+                "low": low,
+                "high": high,
+                "n_pairs": int(shell.n_pairs.sum()) // len(products),
+                **_ratio(shell["product"], square * shell.n_pairs, shell["group"]),
+            }
+            for (low, high), shell in part[part.high > 0].groupby(["low", "high"])
+        ]
+        mask = (index.phase == phase).to_numpy()
+        found += _of_structures(moments.within(mask), square)
+        about = {"phase": phase, "n_structures": int(mask.sum())}
+        rows += [{**about, **row} for row in found]
     columns = [name for name in CORRELATION if name not in SERIES]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _ratio(above: "pd.Series[Any]", below: "pd.Series[Any]", family: "pd.Series[Any]") -> Any:
+def _of_structures(moments: PairMoments, square: float) -> list[dict[str, Any]]:
+    """Return what is shared and the summed correlation, ⟨δ²⟩ being ``square``."""
+    n = moments.n_atoms
+    total = moments.product.sum(axis=2).mean(axis=0)
+    others = total - moments.product[:, :, 0].mean(axis=0)
+    several = n > 1
+    shared = others[several] / (n * (n - 1))[several]
+    return [
+        {
+            "quantity": "shared",
+            **_ratio(shared, np.full(len(shared), square), moments.family[several]),
+        },
+        {"quantity": "summed", **_ratio(total, n * square, moments.family)},
+    ]
+
+
+def _ratio(above: Any, below: Any, family: Any) -> dict[str, Any]:
     """Return the ratio of two sums with its interval over families."""
-    sums = pd.DataFrame({"above": above, "below": below}).groupby(family).sum()
+    parts = {"above": np.asarray(above), "below": np.asarray(below), "family": np.asarray(family)}
+    sums = pd.DataFrame(parts).groupby("family").sum()
     total, n = float(sums.below.sum()), len(sums)
     value = float(sums.above.sum()) / total if total else np.nan
     half = np.nan
@@ -172,8 +185,9 @@ def _exponents(moments: PairMoments, n_resamples: int) -> Iterator[dict[str, Any
     for which in (MEASURED, *MODELS):
         sampling = Sampling(np.random.default_rng(0), n_resamples, LEVEL)
         found = sampling.interval(of(which), moments.family, len(moments.square))
-        known = isinstance(found, Measurement)
-        numbers = (found.estimate, found.low, found.high) if known else (np.nan,) * 3
+        numbers: tuple[float, ...] = (np.nan,) * 3
+        if isinstance(found, Measurement):
+            numbers = (found.estimate, found.low, found.high)
         row = dict(zip(("exponent", "ci_low", "ci_high"), numbers, strict=True))
         about = {"n_structures": len(moments.family), "n_seeds": len(moments.square)}
         yield {"which": which, **row, **about}

@@ -1,8 +1,9 @@
 """How local energies and their errors go together within a structure, and what it predicts.
 
 A model's split of an energy into atoms is not fixed by energies and forces: what it moves from
-an atom to its neighbours lowers the near shells of the errors and no sum. The sum over all shells
-is the number beside each series.
+an atom to its neighbours lowers the near shells of the errors and no sum. The number
+beside each series holds the sum over all shells: the mean square of the sum over that of
+independent atoms. Correlations do not exceed 1, and their intervals are drawn to there.
 """
 
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ def _shade(series: str) -> str:
 
 def _shells(axes: Axes, table: pd.DataFrame) -> None:
     """Draw the correlation against distance; beside it the sum over all shells."""
-    lines = [("Var Σδ / ΣVar δ", GUIDE)]
+    lines = [("⟨(Σδ)²⟩ / Σ⟨δ²⟩", GUIDE)]
     guide(axes, 0.0)
     names = _series(table)
     for i, name in enumerate(names):
@@ -100,31 +101,38 @@ def _shells(axes: Axes, table: pd.DataFrame) -> None:
         x = np.maximum((shells.low + high) / 2, 2.4) + 0.12 * (i - (len(names) - 1) / 2)
         shape = "D" if name == LABELS else marker(name)
         axes.plot(x, shells.value, color=_shade(name), marker=shape, markersize=3, lw=1.1)
-        axes.vlines(x, shells.ci_low, shells.ci_high, color=_shade(name), lw=0.8, alpha=0.6)
+        low, top = (shells[column].clip(-1, 1) for column in ("ci_low", "ci_high"))
+        axes.vlines(x, low, top, color=_shade(name), lw=0.8, alpha=0.6)
         summed = part[part.quantity == "summed"].value
         text = LABELS if name == LABELS else f"errors, {wording.loss(name)}"
-        lines += [(f"{text}: {value:.2g}", _shade(name)) for value in summed]
+        lines += [(f"{text}: {_short(value)}", _shade(name)) for value in summed]
     axes.set_xlim(1.8, 15)
-    axes.set_ylim(-0.6, 2.0)
+    axes.set_ylim(-0.6, 2.1)
     axes.set_yticks([-0.5, 0, 0.5, 1.0])
     axes.set_xlabel("distance (Å)")
     coloured_lines(axes, lines, x=0.97)
 
 
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _exponents(axes: Axes, table: pd.DataFrame) -> None:
     """Draw measured against predicted exponents; on the diagonal they agree."""
     for value, text in ((0.5, "½"), (1.0, "1")):
-        guide(axes, value, text, horizontal=False)
-        guide(axes, value)
+        guide(axes, value, text)
+        guide(axes, value, horizontal=False)
     limits = [0.0, 1.4]
     axes.plot(limits, limits, color=GUIDE, lw=0.9, zorder=0)
-    for row in table.dropna(subset=["value", "measured"]).itertuples():
-        shade = _shade(str(row.series))
-        style: dict[str, Any] = {"color": shade, "fillstyle": FILLS[str(row.quantity)]}
-        shape = "D" if row.series == LABELS else marker(str(row.series))
-        axes.plot(row.value, row.measured, marker=shape, ls="none", markersize=5, **style)
-        axes.hlines(row.measured, row.ci_low, row.ci_high, color=shade, lw=0.8, alpha=0.6)
-        axes.vlines(row.value, row.measured_low, row.measured_high, color=shade, lw=0.8, alpha=0.6)
+    rows: list[Any] = table.dropna(subset=["value", "measured"]).to_dict("records")
+    for row in rows:
+        series, x, y = row["series"], row["value"], row["measured"]
+        shape = "D" if series == LABELS else marker(series)
+        line: dict[str, Any] = {"color": _shade(series), "lw": 0.8, "alpha": 0.6}
+        fill: Any = FILLS[row["quantity"]]
+        axes.plot(x, y, shape, ls="none", markersize=5, color=_shade(series), fillstyle=fill)
+        axes.hlines(y, row["ci_low"], row["ci_high"], **line)
+        axes.vlines(x, row["measured_low"], row["measured_high"], **line)
     axes.set(xlim=limits, ylim=limits, xlabel="predicted from single atoms")
 
 

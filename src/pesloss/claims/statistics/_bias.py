@@ -26,7 +26,7 @@ class Parts:
     """Errors of K test structures under n_seeds models, sorted by size group and likeness."""
 
     structures: pd.DataFrame
-    alike: NDArray[np.intp]  # (K,)
+    alike: NDArray[np.int64]  # (K,)
     error: Array  # (n_seeds, K) eV
 
     @classmethod
@@ -48,7 +48,8 @@ class Parts:
             raise NotMeasurable(f"{data.dataset}: no two families of like structures")
         part = table[kept].reset_index(drop=True)
         error = data.values(loss, weight, lambda t: t.energy_error)[:, kept]
-        return cls(part, part.groupby(keys).ngroup().to_numpy(), error)
+        alike = np.asarray(part.groupby(keys).ngroup(), dtype=np.int64)
+        return cls(part, alike, error)
 
     @cached_property
     def families(self) -> NDArray[np.str_]:
@@ -114,8 +115,8 @@ class Parts:
         """Return the share (B,) of bias in the mean squared error of a size group."""
         _, bias, square = self.sums(weights)
         place = self.size_groups.index(size_group)
-        out = np.full(len(bias), np.nan)
-        return np.divide(bias[:, place], square[:, place], out=out, where=square[:, place] > 0)
+        with np.errstate(invalid="ignore"):  # a resample without the size group has no share
+            return np.asarray(bias[:, place] / square[:, place])
 
 
 def _one_hot(place: "pd.Series[int]") -> csr_matrix:

@@ -1,6 +1,7 @@
 """How much of the error of a size is one bias that its structures share? (C7)."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
@@ -33,7 +34,7 @@ def measure(
                 parts.error[:, mask],
             )
             yield sampling.interval(
-                lambda weights, one=one, name=name: one.share(weights, name),
+                partial(one.share, size_group=name),
                 one.families,
                 len(one.error),
                 loss=loss,

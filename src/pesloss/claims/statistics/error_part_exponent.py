@@ -1,6 +1,7 @@
 """How do bias and spread of errors grow with size, each by itself? (C7)."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
@@ -29,7 +30,7 @@ def measure(
         if len(parts.size_groups) < 2:
             raise NotMeasurable(f"{data.dataset}: one size group")
         yield sampling.interval(
-            lambda weights, parts=parts: parts.exponent(weights, chosen["part"]),
+            partial(parts.exponent, part=chosen["part"]),
             parts.families,
             len(parts.error),
             loss=loss,

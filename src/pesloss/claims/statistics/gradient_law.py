@@ -71,7 +71,8 @@ def _signals(
     runs = data.of(loss, weight)
     terms = [last_window(result) for result in runs]
     norms = [gradients_at(result, "end") for result in runs]
-    shared = sorted(set.intersection(*(set(part.index) for part in (*terms, *norms))))
+    seen = [set(part.index) for part in terms] + [set(part.index) for part in norms]
+    shared = sorted(set.intersection(*seen))
     table = data.labels.set_index("structure").loc[shared].reset_index()
     gradient, jacobian = (
         np.stack([part.loc[shared, name].to_numpy(float) for part in norms])

@@ -30,7 +30,8 @@ def measure(
         parts = [gradients_at(result, chosen["at"]) for result in data.of(loss, weight)]
         table = data.labels.set_index("structure").loc[parts[0].index].reset_index()
         square: Array = np.stack([part.energy_jacobian.to_numpy() ** 2 for part in parts])
-        about = {"loss": loss, "force_weight": weight} if chosen["at"] == "end" else {}
+        late = chosen["at"] == "end"
+        about: dict[str, Any] = {"loss": loss, "force_weight": weight} if late else {}
         yield slope_interval(table, square, sampling, half=True, **about)
 
 
@@ -38,4 +39,5 @@ def gradients_at(result: RunResult, at: str) -> pd.DataFrame:
     """Return the gradient norms at the start or the end of a run, by structure, in their order."""
     table = result.gradient_signal
     step = table.step.min() if at == "start" else table.step.max()
-    return table[table.step == step].set_index("structure").sort_index()
+    found: pd.DataFrame = table[table.step == step].set_index("structure").sort_index()
+    return found
