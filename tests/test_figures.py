@@ -83,6 +83,24 @@ def _claims() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CLAIM)
 
 
+def _correlation() -> dict[str, pd.DataFrame]:
+    about = pd.DataFrame(
+        [("si_sw", None, "labels", None), ("si_sw", "schnet", "raw", 1.0)],
+        columns=["dataset", "model", "series", "force_weight"],
+    )
+    shells = pd.DataFrame(
+        [("correlation", 0.0, 3.0), ("correlation", 3.0, np.inf), ("summed", None, None)],
+        columns=["quantity", "low", "high"],
+    ).assign(value=0.5, ci_low=0.2, ci_high=1.4)
+    which = pd.DataFrame({"which": ["measured", "independent", "short_range", "shared"]})
+    exponents = which.assign(exponent=(0.9, 0.5, 0.7, 0.9), ci_low=0.4, ci_high=1.0)
+    phases = pd.DataFrame({"phase": ["liquid", "beta_tin"]})
+    return {
+        "correlation.csv": about.merge(phases, how="cross").merge(shells, how="cross"),
+        "predicted_exponents.csv": about.merge(exponents, how="cross"),
+    }
+
+
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
     """Tables with the columns of the workflow's own, small."""
@@ -129,6 +147,7 @@ def tables() -> dict[str, pd.DataFrame]:
         "species_errors.csv": _measured(runs, species, ("force_rmse_ev_per_angstrom",)),
         "signal.csv": _measured(runs, signal, ("share_over_expected",)),
         "errors.csv.gz": _measured(runs, kept, ("energy_error",)),
+        **_correlation(),
     }
 
 

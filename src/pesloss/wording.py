@@ -69,6 +69,12 @@ STATISTICS = {
     "size_tradeoff": "small against large",
     "composition_tradeoff": "one composition against another",
     "loss_signal_ratio": "log ratio of loss shares",
+    "predicted_exponent": "exponent less that predicted,",
+    "predicted_label_exponent": "exponent less that predicted,",
+    "jacobian_exponent": "exponent of ‖∂Ê/∂θ‖",
+    "gradient_law": "exponent of gradient less α + β − p",
+    "error_bias_share": "share of bias in squared error",
+    "error_part_exponent": "exponent of",
     "force_moment": "",
     "force_exponent": "exponent",
     "force_species_balance": "spread over species",
@@ -97,7 +103,21 @@ _OPTIONS = {
     "units=one": "(eV and Å)",
     "units=several": "(any unit)",
     "against=standardized": "beyond the standardized loss's",
+    "model=independent": "independent atoms",
+    "model=short_range": "neighbours correlated",
+    "model=shared": "part shared by all atoms",
+    "at=start": "before training",
+    "at=end": "after training",
+    "part=bias": "bias",
+    "part=spread": "spread",
 }
+
+PREDICTIONS = {
+    "independent": "independent atoms",
+    "short_range": "neighbours correlated",
+    "shared": "part shared by all atoms",
+}
+PHASES = {"beta_tin": "β-tin"}
 
 
 def loss(name: str) -> str:
@@ -119,6 +139,11 @@ def statistic(name: str, options: str = "") -> str:
     words = [STATISTICS.get(name, name.replace("_", " "))]
     words += [_OPTIONS.get(option, option) for option in options.split()]
     return " ".join(word for word in words if word)
+
+
+def phase(name: str) -> str:
+    """Return the label of a phase."""
+    return PHASES.get(name, name.replace("_", " "))
 
 
 def claim(name: str) -> str:

@@ -4,6 +4,7 @@ from pesloss.inference.bootstrap import resample_weights, two_level_weights
 from pesloss.inference.comparisons import adjust
 from pesloss.inference.exponent import (
     exponent_of,
+    exponent_of_sums,
     fit_exponent,
     line_exponent,
     line_exponent_of,
@@ -24,6 +25,7 @@ __all__ = [
     "decide",
     "effective_dof",
     "exponent_of",
+    "exponent_of_sums",
     "fit_exponent",
     "group_means",
     "interval",

@@ -75,6 +75,33 @@ def exponent_of(n_atoms: ArrayLike, squared_error: ArrayLike, weights: ArrayLike
     return np.asarray(_slopes(levels, counts, sums) / 2)
 
 
+def exponent_of_sums(n_atoms: ArrayLike, counts: ArrayLike, sums: ArrayLike) -> Array:
+    """Exponents of samples that are known by their sums at each size, as in `exponent_of`.
+
+    Parameters
+    ----------
+    n_atoms
+        (L,) distinct sizes, positive.
+    counts
+        (B, L) weight of the structures of each size.
+    sums
+        (B, L) weighted sums of their squared errors. A sum may be an estimate below zero; it
+        then counts as zero.
+
+    Returns
+    -------
+    ndarray
+        (B,) exponents; NaN as in `exponent_of`.
+    """
+    levels = np.log(np.asarray(n_atoms, dtype=np.float64))
+    numbers = np.atleast_2d(np.asarray(counts, dtype=np.float64))
+    squares = np.atleast_2d(np.asarray(sums, dtype=np.float64))
+    if numbers.shape != squares.shape or numbers.shape[1:] != levels.shape:
+        shapes = f"{levels.shape}, {numbers.shape}, {squares.shape}"
+        raise wrong_value("exponent_of_sums", "shapes", shapes, "(L,), (B, L), (B, L)")
+    return np.asarray(_slopes(levels, numbers, squares) / 2)
+
+
 def _checked(n_atoms: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> tuple[Array, ...]:
     """Return log N (K,), values (K,) and weights (B, K), or say what is wrong with them."""
     n, y = np.asarray(n_atoms, dtype=np.float64), np.asarray(positive, dtype=np.float64)

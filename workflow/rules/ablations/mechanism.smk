@@ -1,0 +1,74 @@
+MECHANISM_RUNS = suite.runs_of("mechanism") if "mechanism" in suite.ablations else []
+MECHANISM_LABELS = (
+    suite.datasets_of("label_mechanism") if "label_mechanism" in suite.ablations else []
+)
+MECHANISM_DATASETS = sorted({run.dataset for run in MECHANISM_RUNS} | set(MECHANISM_LABELS))
+
+
+rule sort_pairs:
+    """Sort the pairs of atoms of held-out structures into shells of distance."""
+    input:
+        structures="<results>/data/{dataset}/structures.extxyz",
+        splits="<results>/data/{dataset}/splits.csv",
+    output:
+        shells="<results>/data/{dataset}/pair_shells.npz",
+    log:
+        "<results>/logs/sort_pairs/{dataset}.log",
+    params:
+        code=code_digest("pesloss.evaluation.correlation", "pesloss.data.store"),
+    script:
+        "../../scripts/sort_pairs.py"
+
+
+rule correlate_labels:
+    """Sum products of the local energies of pairs of atoms, shell by shell."""
+    input:
+        shells="<results>/data/{dataset}/pair_shells.npz",
+        source="<results>/statistics/{dataset}/statistics.json",
+    output:
+        products="<results>/statistics/{dataset}/correlation.csv",
+    log:
+        "<results>/logs/correlate_labels/{dataset}.log",
+    params:
+        code=code_digest("pesloss.evaluation.correlation"),
+    script:
+        "../../scripts/correlate.py"
+
+
+rule correlate_errors:
+    """Sum products of the local energy errors of pairs of atoms, shell by shell."""
+    input:
+        shells="<results>/data/{dataset}/pair_shells.npz",
+        source=run_file("atoms.csv.gz"),
+    output:
+        products=run_file("correlation.csv"),
+    log:
+        f"<results>/logs/correlate_errors/{suite.run_pattern}.log",
+    params:
+        code=code_digest("pesloss.evaluation.correlation"),
+    script:
+        "../../scripts/correlate.py"
+
+
+rule tabulate_correlation:
+    """Join the correlations of labels and errors, and the exponents that follow from them."""
+    input:
+        runs=[f"<results>/runs/{run.folder}/correlation.csv" for run in MECHANISM_RUNS],
+        structures=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in MECHANISM_RUNS],
+        labels=[f"<results>/statistics/{name}/correlation.csv" for name in MECHANISM_DATASETS],
+        statistics=[
+            f"<results>/statistics/{dataset}/{name}"
+            for dataset in MECHANISM_DATASETS
+            for name in ("labels.csv", "force_labels.csv", "statistics.json")
+        ],
+    output:
+        correlation="<results>/tables/correlation.csv",
+        exponents="<results>/tables/predicted_exponents.csv",
+    log:
+        "<results>/logs/tabulate_correlation.log",
+    params:
+        code=code_digest("pesloss.evaluation.correlation_tables"),
+        runs=[str(run.folder) for run in MECHANISM_RUNS],
+        n_resamples=suite.config.n_resamples,
+    script:
+        "../../scripts/tabulate_correlation.py"
