@@ -42,7 +42,9 @@ class Batcher:
         n_pairs = np.bincount(owner, minlength=len(graphs.n_pairs))
         if (2 * n_pairs != graphs.n_pairs).any():
             name = graphs.structure[np.flatnonzero(2 * n_pairs != graphs.n_pairs)[0]]
-            raise PeslossError(f"graphs: structure {name} has neighbour pairs in one direction only")
+            raise PeslossError(
+                f"graphs: structure {name} has neighbour pairs in one direction only"
+            )
         self.n_pairs = torch.as_tensor(n_pairs)
         self.first_atom = self.n_atoms.cumsum(0) - self.n_atoms
         self.first_pair = self.n_pairs.cumsum(0) - self.n_pairs

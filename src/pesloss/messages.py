@@ -1,14 +1,18 @@
 """Sums over neighbour pairs in which each pair is visited once for both of its directions.
 
-Two operations, with ``s = ±1`` for filters that are the same seen from either atom or change sign:
+Messages of pairs (i, j) are derivatives of a form that is linear in each of its arguments,
 
-- messages: ``m_i += x_j w_p`` and ``m_j += s x_i w_p`` for every pair p = (i, j),
-- products: ``w_p = g_i x_j + s g_j x_i``, the derivative of ``Σ g · m`` by the filters.
+- scalar: ``Σ_p Σ_cf (g_icf x_jcf + g_jcf x_icf) w_pf``, with filters w of the pair, the same seen
+  from either atom,
+- vector: ``Σ_p Σ_cf (g_icf x_jf − g_jcf x_if) w_pf u_pc``, with the pair's direction u, which
+  changes sign.
 
-Both are bilinear and the derivatives of either are messages and products again, so that forces
-and the gradient of a loss of forces need nothing else.
+The messages are the derivative by g. A derivative by one argument is linear in the others, and its
+own derivatives are those of the form by other arguments, with what comes in instead of the first.
+So forces, and the gradient of a loss of forces, need the same few loops again.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -24,133 +28,152 @@ class Pairs(NamedTuple):
     second: Tensor  # (P,)
 
 
-class _Kind(NamedTuple):
-    """How many channels features, filters and messages have, each 1 or 3, and the sign."""
-
-    features: int
-    filters: int
-    messages: int
-    sign: int
-
-    def turned(self) -> "_Kind":
-        """Return the kind in which features and messages have changed places."""
-        return _Kind(self.messages, self.filters, self.features, self.sign)
-
-    def steps(self, n: int) -> tuple[int, int, int]:
-        """Return the distance between channels of features, filters and messages in memory."""
-        features, filters, messages = (n if count == 3 else 0 for count in self[:3])
-        return features, filters, messages
-
-    @property
-    def count(self) -> int:
-        """Return the number of terms: 3 where anything has three channels."""
-        return max(self[:3])
-
-
-def messages(x: Tensor, filters: Tensor, pairs: Pairs, sign: int = 1) -> Tensor:
-    """Return ``m_i = Σ_j w_ij x_j`` with ``w_ji = sign w_ij``.
+def messages(x: Tensor, filters: Tensor, pairs: Pairs) -> Tensor:
+    """Return ``m_i = Σ_j w_ij x_j`` with ``w_ji = w_ij``.
 
     Parameters
     ----------
     x
-        Features, (A, 1, F) or (A, 3, F).
+        Features, (A, c, F).
     filters
-        (P, 1, F) or (P, 3, F).
+        (P, F).
     pairs
         The pairs (i, j) that the filters belong to.
-    sign
-        1 or −1.
 
     Returns
     -------
     Tensor
-        (A, 3, F) where features or filters have three channels, else (A, 1, F).
+        (A, c, F).
     """
-    kind = _Kind(x.shape[1], filters.shape[1], max(x.shape[1], filters.shape[1]), sign)
-    result: Tensor = _Messages.apply(x, filters, pairs, kind)
+    result: Tensor = _Derivative.apply("g", pairs, len(x), None, x, filters)
     return result
 
 
-class _Messages(torch.autograd.Function):
+def vector_messages(x: Tensor, filters: Tensor, direction: Tensor, pairs: Pairs) -> Tensor:
+    """Return ``m_i = Σ_j w_ij u_ij x_j`` with ``w_ji = w_ij`` and ``u_ji = −u_ij``.
+
+    Parameters
+    ----------
+    x
+        Features, (A, 1, F).
+    filters
+        (P, F).
+    direction
+        (P, 3).
+    pairs
+        The pairs (i, j) that filters and directions belong to.
+
+    Returns
+    -------
+    Tensor
+        (A, 3, F).
+    """
+    result: Tensor = _Derivative.apply("g", pairs, len(x), None, x, filters, direction)
+    return result
+
+
+class _Derivative(torch.autograd.Function):
+    """The derivative of a form by one of its arguments g, x, w and, of vectors, u."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, filters: Tensor, pairs: Pairs, kind: _Kind) -> Tensor:
-        ctx.save_for_backward(x, filters)
-        ctx.pairs, ctx.kind = pairs, kind
-        return _sum(x, filters, pairs, kind)
+    def forward(ctx: Any, by: str, pairs: Pairs, n_atoms: int, *arguments: Tensor | None) -> Tensor:
+        ctx.save_for_backward(*arguments)
+        ctx.by, ctx.pairs, ctx.n_atoms = by, pairs, n_atoms
+        return _derivative(by, pairs, n_atoms, arguments)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        x, filters = ctx.saved_tensors
-        pairs, kind = ctx.pairs, ctx.kind
-        by_x = by_filters = None
-        if ctx.needs_input_grad[0]:
-            by_x = _signed(_Messages.apply(grad, filters, pairs, kind.turned()), kind)
-        if ctx.needs_input_grad[1]:
-            by_filters = _Products.apply(grad, x, pairs, kind)
-        return by_x, by_filters, None, None
+        arguments = list(ctx.saved_tensors)
+        place = "gxwu".index(ctx.by)
+        arguments[place] = grad
+        found: list[Tensor | None] = [None] * len(arguments)
+        for k, name in enumerate("gxwu"[: len(arguments)]):
+            if k != place and ctx.needs_input_grad[3 + k]:
+                others = [None if m == k else a for m, a in enumerate(arguments)]
+                found[k] = _Derivative.apply(name, ctx.pairs, ctx.n_atoms, *others)
+        return None, None, None, *found
 
 
-class _Products(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, pairs: Pairs, kind: _Kind) -> Tensor:
-        ctx.save_for_backward(g, x)
-        ctx.pairs, ctx.kind = pairs, kind
-        return _multiply(g, x, pairs, kind)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        g, x = ctx.saved_tensors
-        pairs, kind = ctx.pairs, ctx.kind
-        by_g = by_x = None
-        if ctx.needs_input_grad[0]:
-            by_g = _Messages.apply(x, grad, pairs, kind)
-        if ctx.needs_input_grad[1]:
-            by_x = _signed(_Messages.apply(g, grad, pairs, kind.turned()), kind)
-        return by_g, by_x, None, None
-
-
-def _signed(values: Tensor, kind: _Kind) -> Tensor:
-    return values if kind.sign == 1 else -values
-
-
-def _sum(x: Tensor, filters: Tensor, pairs: Pairs, kind: _Kind) -> Tensor:
-    n = x.shape[-1]
-    out = x.new_zeros(len(x), kind.messages, n)
-    kernels = pair_kernels.load(x.dtype) if x.device.type == "cpu" else None
-    if kernels is None:
-        to_first, to_second = x[pairs.second] * filters, kind.sign * x[pairs.first] * filters
-        if kind.messages < kind.count:
-            to_first, to_second = (v.sum(dim=1, keepdim=True) for v in (to_first, to_second))
-        return out.index_add_(0, pairs.first, to_first).index_add_(0, pairs.second, to_second)
-    x, filters = _by_rows(x), _by_rows(filters)
-    kernels.messages(
-        len(pairs.first), n, kind.count, *kind.steps(n), kind.sign,
-        pairs.first.data_ptr(), pairs.second.data_ptr(),
-        x.data_ptr(), x.stride(0), filters.data_ptr(), filters.stride(0),
-        out.data_ptr(), out.stride(0),
-    )  # fmt: skip
-    return out
-
-
-def _multiply(g: Tensor, x: Tensor, pairs: Pairs, kind: _Kind) -> Tensor:
-    n = x.shape[-1]
-    kernels = pair_kernels.load(x.dtype) if x.device.type == "cpu" else None
-    if kernels is None:
-        out = g[pairs.first] * x[pairs.second] + kind.sign * g[pairs.second] * x[pairs.first]
-        return out.sum(dim=1, keepdim=True) if kind.filters < kind.count else out
-    out = x.new_zeros(len(pairs.first), kind.filters, n)
-    x, g = _by_rows(x), _by_rows(g)
-    kernels.products(
-        len(pairs.first), n, kind.count, *kind.steps(n), kind.sign,
-        pairs.first.data_ptr(), pairs.second.data_ptr(),
-        x.data_ptr(), x.stride(0), g.data_ptr(), g.stride(0),
-        out.data_ptr(), out.stride(0),
-    )  # fmt: skip
+def _derivative(
+    by: str, pairs: Pairs, n_atoms: int, arguments: tuple[Tensor | None, ...]
+) -> Tensor:
+    given = [a for a in arguments if a is not None]
+    form = "scalar" if len(arguments) == 3 else "vector"
+    loops = pair_kernels.load(given[0].dtype) if given[0].device.type == "cpu" else None
+    if loops is None:
+        return _IN_TORCH[f"{form}_{by}"](pairs, n_atoms, *given)
+    like = given[0]
+    n = like.shape[-1]
+    channels = like.shape[1] if form == "scalar" else 3
+    shape = {
+        "g": (n_atoms, channels, n),
+        "x": (n_atoms, channels if form == "scalar" else 1, n),
+        "w": (len(pairs.first), n),
+        "u": (len(pairs.first), 3),
+    }[by]
+    # A loop that sums over the pairs of an atom adds to what is there; the others write.
+    adds = by in "gx" or form == "scalar"
+    out = like.new_zeros(shape) if adds else like.new_empty(shape)
+    # The scalar form is the same in g and x.
+    loop = loops["scalar_g" if (form, by) == ("scalar", "x") else f"{form}_{by}"]
+    operands = [_by_rows(value) for value in given]
+    rows = [part for value in (*operands, out) for part in (value.data_ptr(), value.stride(0))]
+    first, second = pairs
+    loop(len(first), n, channels, first.data_ptr(), second.data_ptr(), *rows)
     return out
 
 
 def _by_rows(values: Tensor) -> Tensor:
-    """Return ``values`` (K, c, F) with each row's channels one after the other in memory."""
-    _, channels, n = values.shape
-    regular = values.stride(2) == 1 and (channels == 1 or values.stride(1) == n)
+    """Return ``values`` (K, F) or (K, c, F) with each row in one piece of memory."""
+    regular = values.stride(-1) == 1 and (
+        values.dim() == 2 or values.shape[1] == 1 or values.stride(1) == values.shape[2]
+    )
     return values if regular else values.contiguous()
+
+
+def _scalar_by_g(pairs: Pairs, n_atoms: int, x: Tensor, w: Tensor) -> Tensor:
+    return _gathered(pairs, n_atoms, x[pairs.second] * w[:, None], x[pairs.first] * w[:, None])
+
+
+def _scalar_by_w(pairs: Pairs, n_atoms: int, g: Tensor, x: Tensor) -> Tensor:
+    return (g[pairs.first] * x[pairs.second] + g[pairs.second] * x[pairs.first]).sum(dim=1)
+
+
+def _vector_by_g(pairs: Pairs, n_atoms: int, x: Tensor, w: Tensor, u: Tensor) -> Tensor:
+    turned = w[:, None] * u[:, :, None]
+    return _gathered(pairs, n_atoms, x[pairs.second] * turned, -x[pairs.first] * turned)
+
+
+def _vector_by_x(pairs: Pairs, n_atoms: int, g: Tensor, w: Tensor, u: Tensor) -> Tensor:
+    turned = w[:, None] * u[:, :, None]
+    to_first, to_second = -g[pairs.second] * turned, g[pairs.first] * turned
+    sums = (value.sum(dim=1, keepdim=True) for value in (to_first, to_second))
+    return _gathered(pairs, n_atoms, *sums)
+
+
+def _vector_by_w(pairs: Pairs, n_atoms: int, g: Tensor, x: Tensor, u: Tensor) -> Tensor:
+    return (_difference(pairs, g, x) * u[:, :, None]).sum(dim=1)
+
+
+def _vector_by_u(pairs: Pairs, n_atoms: int, g: Tensor, x: Tensor, w: Tensor) -> Tensor:
+    return (_difference(pairs, g, x) * w[:, None]).sum(dim=2)
+
+
+def _difference(pairs: Pairs, g: Tensor, x: Tensor) -> Tensor:
+    return g[pairs.first] * x[pairs.second] - g[pairs.second] * x[pairs.first]
+
+
+def _gathered(pairs: Pairs, n_atoms: int, to_first: Tensor, to_second: Tensor) -> Tensor:
+    zeros = to_first.new_zeros(n_atoms, *to_first.shape[1:])
+    return zeros.index_add_(0, pairs.first, to_first).index_add_(0, pairs.second, to_second)
+
+
+_IN_TORCH: dict[str, Callable[..., Tensor]] = {
+    "scalar_g": _scalar_by_g,
+    "scalar_x": _scalar_by_g,
+    "scalar_w": _scalar_by_w,
+    "vector_g": _vector_by_g,
+    "vector_x": _vector_by_x,
+    "vector_w": _vector_by_w,
+    "vector_u": _vector_by_u,
+}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pesloss.batches import Batch
-from pesloss.messages import Pairs, messages
+from pesloss.messages import Pairs, messages, vector_messages
 
 
 class Radial(NamedTuple):
@@ -77,7 +77,7 @@ def schnet(
     """
     pairs, seen = batch.pairs, radial(batch, network.radial_basis, network.cutoff)
     both = [_schnet_filters(block.filter_network, seen) for block in network.interactions]
-    filters = _leaves([filters[:, None] for filters, _ in both], differentiable)
+    filters = _leaves([plain for plain, _ in both], differentiable)
     x = network.embedding(batch.numbers)
     for block, of_block in zip(network.interactions, filters, strict=True):
         summed = messages(block.in2f(x)[:, None], of_block, pairs).squeeze(1)
@@ -86,11 +86,8 @@ def schnet(
         x = x + second(ShiftedSoftplus.apply(hidden))
     local = scale * readout(x).squeeze(-1)
     grads = torch.autograd.grad(local.sum(), filters, create_graph=differentiable)
-    slope = sum(
-        (grad.squeeze(1) * slopes).sum(dim=1, keepdim=True)
-        for grad, (_, slopes) in zip(grads, both, strict=True)
-    )
-    return local, _forces(slope * seen.direction, pairs, len(x))
+    along = _along(grads, [slopes for _, slopes in both])
+    return local, _forces(along * seen.direction, pairs, len(x))
 
 
 def _schnet_filters(network: Any, seen: Radial) -> tuple[Tensor, Tensor]:
@@ -115,64 +112,38 @@ def painn(
     """
     n, pairs = network.n_atom_basis, batch.pairs
     seen = radial(batch, network.radial_basis, network.cutoff)
-    plain, slopes = (_blocks(values, n) for values in _painn_filters(network.filter_net, seen))
-    leaves = _leaves(_painn_leaves(plain, seen), differentiable)
+    plain, slopes = (values.split(n, dim=1) for values in _painn_filters(network, seen))
+    direction, *leaves = _leaves([seen.direction, *plain], differentiable)
     q, mu = network.embedding(batch.numbers), None
-    blocks = list(zip(network.interactions, network.mixing, strict=True))
     waiting = list(leaves)
-    for interaction, mixing in blocks:
+    for interaction, mixing in zip(network.interactions, network.mixing, strict=True):
         of_q, of_direction, of_mu = interaction.interatomic_context_net(q)[:, None].split(n, dim=2)
         q = q + messages(of_q, waiting.pop(0), pairs).squeeze(1)
-        moved = messages(of_direction, waiting.pop(0), pairs, -1)
+        moved = vector_messages(of_direction, waiting.pop(0), direction, pairs)
         mu = moved if mu is None else mu + moved + messages(of_mu * mu, waiting.pop(0), pairs)
         q, mu = _mix(mixing, q, mu, last=not waiting)
     local = scale * readout(q).squeeze(-1)
-    grads = torch.autograd.grad(local.sum(), leaves, create_graph=differentiable)
-    return local, _forces(_painn_pull(grads, plain, slopes, seen), pairs, len(q))
+    leaves = [direction, *leaves]
+    turning, *grads = torch.autograd.grad(local.sum(), leaves, create_graph=differentiable)
+    across = turning - (turning * seen.direction).sum(dim=1, keepdim=True) * seen.direction
+    pull = torch.addcmul(across / seen.length, _along(grads, slopes), seen.direction)
+    return local, _forces(pull, pairs, len(q))
 
 
 def _painn_filters(network: Any, seen: Radial) -> tuple[Tensor, Tensor]:
-    """Return filters (P, 3LF) and their slopes (P, 3LF): linear in ``φ c`` and ``c``."""
-    weight = torch.cat([network.weight, network.bias[:, None]], dim=1).T
+    """Return filters (P, (3L − 1)F) and their slopes: linear in ``φ c`` and ``c``."""
+    n = network.n_atom_basis
+    weight = torch.cat([network.filter_net.weight, network.filter_net.bias[:, None]], dim=1)
+    weight = torch.cat([weight[: 2 * n], weight[3 * n :]]).T
     value = torch.cat([seen.gaussians * seen.cutoff, seen.cutoff], dim=1)
     slope = seen.gaussian_slopes * seen.cutoff + seen.gaussians * seen.cutoff_slope
     return value @ weight, torch.cat([slope, seen.cutoff_slope], dim=1) @ weight
 
 
-def _blocks(values: Tensor, n: int) -> list[tuple[Tensor, ...]]:
-    """Return for every block its three filters (P, 1, F)."""
-    parts = values[:, None].split(n, dim=2)
-    return [parts[k : k + 3] for k in range(0, len(parts), 3)]
-
-
-def _painn_leaves(plain: Sequence[tuple[Tensor, ...]], seen: Radial) -> list[Tensor]:
-    """Return the filters that messages are made with, those of directions times the directions."""
-    leaves = []
-    for block, (of_q, of_direction, of_mu) in enumerate(plain):
-        leaves += [of_q, of_direction * seen.direction[:, :, None]]
-        leaves += [of_mu] if block > 0 else []
-    return leaves
-
-
-def _painn_pull(
-    grads: Sequence[Tensor],
-    plain: Sequence[tuple[Tensor, ...]],
-    slopes: Sequence[tuple[Tensor, ...]],
-    seen: Radial,
-) -> Tensor:
-    """Return ∂E/∂r (P, 3) of the vectors r of the pairs."""
-    waiting = list(grads)
-    along: Any = 0.0
-    across: Any = 0.0
-    for block, (filters, slope) in enumerate(zip(plain, slopes, strict=True)):
-        along = along + (waiting.pop(0) * slope[0]).sum(dim=(1, 2))[:, None]
-        grad = waiting.pop(0)
-        across = across + (grad * filters[1]).sum(dim=2)
-        along = along + ((grad * slope[1]).sum(dim=2) * seen.direction).sum(dim=1, keepdim=True)
-        if block > 0:
-            along = along + (waiting.pop(0) * slope[2]).sum(dim=(1, 2))[:, None]
-    turning = across - (across * seen.direction).sum(dim=1, keepdim=True) * seen.direction
-    return torch.as_tensor(along * seen.direction + turning / seen.length)
+def _along(grads: Sequence[Tensor], slopes: Sequence[Tensor]) -> Tensor:
+    """Return ∂E/∂d (P, 1) from ∂E/∂W and ``W'`` of all filters."""
+    parts = [(grad * slope).sum(dim=1) for grad, slope in zip(grads, slopes, strict=True)]
+    return torch.stack(parts).sum(dim=0)[:, None]
 
 
 def _mix(mixing: Any, q: Tensor, mu: Tensor, last: bool) -> tuple[Tensor, Tensor]:
@@ -188,7 +159,9 @@ def _mix(mixing: Any, q: Tensor, mu: Tensor, last: bool) -> tuple[Tensor, Tensor
 
 def _leaves(filters: list[Tensor], differentiable: bool) -> list[Tensor]:
     """Return ``filters``, cut off from the weights where only forces are asked for."""
-    return filters if differentiable else [f.detach().requires_grad_() for f in filters]
+    return [
+        f if differentiable and f.requires_grad else f.detach().requires_grad_() for f in filters
+    ]
 
 
 def _forces(pull: Tensor, pairs: Pairs, n_atoms: int) -> Tensor:
