@@ -45,8 +45,7 @@ def messages(x: Tensor, filters: Tensor, pairs: Pairs) -> Tensor:
     Tensor
         (A, c, F).
     """
-    result: Tensor = _Derivative.apply("g", pairs, len(x), None, x, filters)
-    return result
+    return _derived("g", pairs, len(x), None, x, filters)
 
 
 def vector_messages(x: Tensor, filters: Tensor, direction: Tensor, pairs: Pairs) -> Tensor:
@@ -68,7 +67,11 @@ def vector_messages(x: Tensor, filters: Tensor, direction: Tensor, pairs: Pairs)
     Tensor
         (A, 3, F).
     """
-    result: Tensor = _Derivative.apply("g", pairs, len(x), None, x, filters, direction)
+    return _derived("g", pairs, len(x), None, x, filters, direction)
+
+
+def _derived(by: str, pairs: Pairs, n_atoms: int, *arguments: Tensor | None) -> Tensor:
+    result: Tensor = _Derivative.apply(by, pairs, n_atoms, *arguments)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -90,7 +93,7 @@ class _Derivative(torch.autograd.Function):
         for k, name in enumerate("gxwu"[: len(arguments)]):
             if k != place and ctx.needs_input_grad[3 + k]:
                 others = [None if m == k else a for m, a in enumerate(arguments)]
-                found[k] = _Derivative.apply(name, ctx.pairs, ctx.n_atoms, *others)
+                found[k] = _derived(name, ctx.pairs, ctx.n_atoms, *others)
         return None, None, None, *found
 
 

@@ -32,8 +32,9 @@ class Radial(NamedTuple):
     cutoff_slope: Tensor  # (P, 1) 1/Å
 
 
-def radial(batch: Batch, basis: Any, cutoff: Tensor) -> Radial:
+def radial(batch: Batch, network: Any) -> Radial:
     """Compute SchNetPack's `GaussianRBF` and `CosineCutoff` and their slopes."""
+    basis, cutoff = network.radial_basis, network.cutoff_fn.cutoff
     first, second = batch.pairs
     vector = batch.positions[second] - batch.positions[first] + batch.offset
     length = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
@@ -75,7 +76,7 @@ def schnet(
     tuple
         Local energies (A,) eV and forces (A, 3) eV/Å.
     """
-    pairs, seen = batch.pairs, radial(batch, network.radial_basis, network.cutoff)
+    pairs, seen = batch.pairs, radial(batch, network)
     both = [_schnet_filters(block.filter_network, seen) for block in network.interactions]
     filters = _leaves([plain for plain, _ in both], differentiable)
     x = network.embedding(batch.numbers)
@@ -83,7 +84,7 @@ def schnet(
         summed = messages(block.in2f(x)[:, None], of_block, pairs).squeeze(1)
         first, second = block.f2out
         hidden = nn.functional.linear(summed, first.weight, first.bias)
-        x = x + second(ShiftedSoftplus.apply(hidden))
+        x = x + second(_ShiftedSoftplus.apply(hidden))  # type: ignore[no-untyped-call]
     local = scale * readout(x).squeeze(-1)
     grads = torch.autograd.grad(local.sum(), filters, create_graph=differentiable)
     along = _along(grads, [slopes for _, slopes in both])
@@ -93,7 +94,7 @@ def schnet(
 def _schnet_filters(network: Any, seen: Radial) -> tuple[Tensor, Tensor]:
     """Return filters (P, F) and their slopes (P, F)."""
     first, second = network
-    hidden, slopes = ShiftedSoftplusWithSlope.apply(
+    hidden, slopes = _ShiftedSoftplusWithSlope.apply(  # type: ignore[no-untyped-call]
         torch.addmm(first.bias, seen.gaussians, first.weight.T),
         seen.gaussian_slopes @ first.weight.T,
     )
@@ -111,7 +112,7 @@ def painn(
     block, which are zero there, and the vectors after the last block.
     """
     n, pairs = network.n_atom_basis, batch.pairs
-    seen = radial(batch, network.radial_basis, network.cutoff)
+    seen = radial(batch, network)
     plain, slopes = (values.split(n, dim=1) for values in _painn_filters(network, seen))
     direction, *leaves = _leaves([seen.direction, *plain], differentiable)
     q, mu = network.embedding(batch.numbers), None
@@ -175,7 +176,7 @@ def _shifted_softplus(z: Tensor) -> Tensor:
     return z.relu() - z.abs().sigmoid_().log_() - math.log(2.0)
 
 
-class ShiftedSoftplus(torch.autograd.Function):
+class _ShiftedSoftplus(torch.autograd.Function):
     """``ln(1 + e^z) − ln 2``, to be differentiated as often as one likes."""
 
     @staticmethod
@@ -189,7 +190,7 @@ class ShiftedSoftplus(torch.autograd.Function):
         return grad * torch.sigmoid(z)
 
 
-class ShiftedSoftplusWithSlope(torch.autograd.Function):
+class _ShiftedSoftplusWithSlope(torch.autograd.Function):
     """``ln(1 + e^z) − ln 2`` and its slope ``z' / (1 + e^−z)``, to be differentiated once."""
 
     @staticmethod
