@@ -103,13 +103,26 @@ def test_a_batch_is_its_structures_one_after_the_other(tiny: Tiny) -> None:
         assert torch.equal(batch.numbers[mine], one.numbers)
         assert torch.equal(batch.atom[mine], one.atom)
         pairs += [
-            (int(i) + atoms_before, int(j) + atoms_before)
-            for i, j in zip(one.centre, one.neighbour, strict=True)
+            (int(i) + atoms_before, int(j) + atoms_before) for i, j in zip(*one.pairs, strict=True)
         ]
         atoms_before += int(one.n_atoms)
-    assert [(int(i), int(j)) for i, j in zip(batch.centre, batch.neighbour, strict=True)] == pairs
+    assert [(int(i), int(j)) for i, j in zip(*batch.pairs, strict=True)] == pairs
     offsets = torch.cat([batcher(np.array([i])).offset for i in chosen])
     assert torch.equal(batch.offset, offsets)
+
+
+def test_a_batch_holds_each_pair_once(tiny: Tiny) -> None:
+    batcher = Batcher(tiny.graphs, torch.float64)
+    last = np.cumsum(tiny.graphs.n_pairs)
+    for index in (3, 4):  # a cluster, and a crystal with pairs of an atom and its own image
+        mine = slice(last[index] - tiny.graphs.n_pairs[index], last[index])
+        batch = batcher(np.array([index]))
+        once = np.column_stack([*batch.pairs, batch.offset])
+        turned = np.column_stack([*batch.pairs[::-1], -batch.offset])
+        columns = ("centre", "neighbour", "offset")
+        listed = np.column_stack([getattr(tiny.graphs, name)[mine] for name in columns])
+        assert {*map(tuple, once), *map(tuple, turned)} == {*map(tuple, listed)}
+        assert 2 * len(once) == len(listed)
 
 
 def test_graphs_hold_the_structures_as_they_are(tiny: Tiny) -> None:

@@ -7,12 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pesloss.errors import PeslossError
 from pesloss.graphs import Graphs
+from pesloss.messages import Pairs
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of B structures with A atoms and P pairs in all."""
+    """Tensors of B structures with A atoms and P pairs, each pair once."""
 
     index: NDArray[np.int64]  # (B,) positions in the graphs
     n_atoms: Tensor  # (B,)
@@ -20,24 +22,37 @@ class Batch:
     atom: Tensor  # (A,) positions in the graphs
     numbers: Tensor  # (A,)
     positions: Tensor  # (A, 3)
-    centre: Tensor  # (P,)
-    neighbour: Tensor  # (P,)
-    offset: Tensor  # (P, 3)
+    pairs: Pairs
+    offset: Tensor  # (P, 3) added to the position of a pair's second atom
 
 
 class Batcher:
-    """Makes batches by slicing tensors that are in memory once."""
+    """Makes batches by slicing tensors that are in memory once.
+
+    Raises
+    ------
+    PeslossError
+        When a structure's neighbour list does not hold every pair in both directions.
+    """
 
     def __init__(self, graphs: Graphs, dtype: torch.dtype = torch.float32) -> None:
         self.n_atoms = torch.as_tensor(graphs.n_atoms)
-        self.n_pairs = torch.as_tensor(graphs.n_pairs)
+        once = each_once(graphs)
+        owner = np.repeat(np.arange(len(graphs.n_pairs)), graphs.n_pairs)[once]
+        n_pairs = np.bincount(owner, minlength=len(graphs.n_pairs))
+        if (2 * n_pairs != graphs.n_pairs).any():
+            name = graphs.structure[np.flatnonzero(2 * n_pairs != graphs.n_pairs)[0]]
+            raise PeslossError(
+                f"graphs: structure {name} has neighbour pairs in one direction only"
+            )
+        self.n_pairs = torch.as_tensor(n_pairs)
         self.first_atom = self.n_atoms.cumsum(0) - self.n_atoms
         self.first_pair = self.n_pairs.cumsum(0) - self.n_pairs
         self.numbers = torch.as_tensor(graphs.numbers)
         self.positions = torch.as_tensor(graphs.positions, dtype=dtype)
-        self.offset = torch.as_tensor(graphs.offset, dtype=dtype)
-        self.centre = torch.as_tensor(graphs.centre)
-        self.neighbour = torch.as_tensor(graphs.neighbour)
+        self.offset = torch.as_tensor(graphs.offset[once], dtype=dtype)
+        self.first = torch.as_tensor(graphs.centre[once])
+        self.second = torch.as_tensor(graphs.neighbour[once])
 
     def __call__(self, index: NDArray[np.int64]) -> Batch:
         """Return the batch of the structures at ``index``."""
@@ -53,10 +68,20 @@ class Batcher:
             atom=atom,
             numbers=self.numbers[atom],
             positions=self.positions[atom],
-            centre=self.centre[pair] + shift,
-            neighbour=self.neighbour[pair] + shift,
+            pairs=Pairs(self.first[pair] + shift, self.second[pair] + shift),
             offset=self.offset[pair],
         )
+
+
+def each_once(graphs: Graphs) -> NDArray[np.bool_]:
+    """Return which pairs of a neighbour list to keep, so that (i, j, S) or (j, i, −S) remains.
+
+    Of an atom and its own image the one is kept whose first offset that is not zero is positive.
+    """
+    x, y, z = graphs.offset.T
+    leading = np.where(x != 0, x, np.where(y != 0, y, z))
+    own = (graphs.centre == graphs.neighbour) & (leading > 0)
+    return np.asarray((graphs.centre < graphs.neighbour) | own)
 
 
 def ranges(start: Tensor, length: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
+from pesloss import networks
 from pesloss.batches import Batch
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.schnetpack_compat import import_schnetpack
+from pesloss.schnetpack_compat import import_networks
 from pesloss.settings import ModelSpec
 
-schnetpack = import_schnetpack()
+schnetpack = import_networks()
 
 
 class Prediction(NamedTuple):
@@ -62,20 +63,33 @@ class Potential(nn.Module):
         differentiable
             Whether the forces can be differentiated by the parameters, as training needs.
         """
+        evaluate = {"SchNet": networks.schnet, "PaiNN": networks.painn}
+        local, forces = evaluate[type(self.representation).__name__](
+            self.representation,
+            self.readout.outnet,
+            self.local_energy_scale[batch.numbers],
+            batch,
+            differentiable,
+        )
+        return Prediction(self.total(batch, local), forces, local)
+
+    def reference(self, batch: Batch) -> Prediction:
+        """Predict the same by SchNetPack's own forward pass and automatic differentiation."""
         positions = batch.positions.requires_grad_()
         local = self.local_energy(batch, positions)
-        forces = -torch.autograd.grad(local.sum(), positions, create_graph=differentiable)[0]
+        forces = -torch.autograd.grad(local.sum(), positions, create_graph=True)[0]
         return Prediction(self.total(batch, local), forces, local)
 
     def local_energy(self, batch: Batch, positions: Tensor) -> Tensor:
-        """Return ``σ_z y_i`` in eV, shape (A,)."""
+        """Return ``σ_z y_i`` in eV, shape (A,), by SchNetPack's own forward pass."""
         names = schnetpack.properties
-        vectors = positions[batch.neighbour] - positions[batch.centre] + batch.offset
+        first, second = batch.pairs
+        vectors = positions[second] - positions[first] + batch.offset
         inputs = {
             names.Z: batch.numbers,
-            names.Rij: vectors,
-            names.idx_i: batch.centre,
-            names.idx_j: batch.neighbour,
+            names.Rij: torch.cat([vectors, -vectors]),
+            names.idx_i: torch.cat([first, second]),
+            names.idx_j: torch.cat([second, first]),
             names.idx_m: batch.structure,
         }
         output = self.readout(self.representation(inputs))["local_energy"]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pesloss import pair_kernels
 from pesloss.runs import Run
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import load
@@ -9,6 +10,7 @@ from pesloss.training.job import Inputs, RunFiles, train_run
 from pesloss.workflow import job
 
 with job(snakemake) as running:
+    running.say(f"sums over pairs: {pair_kernels.described()}")
     train_run(
         Run.from_wildcards(dict(snakemake.wildcards.items())),
         Inputs(snakemake.input.graphs, snakemake.input.splits, snakemake.input.statistics),

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pesloss import losses, provenance
+from pesloss import losses, pair_kernels, provenance
 from pesloss.batches import Batcher
 from pesloss.closure import code_digest
 from pesloss.dataset_statistics import DatasetStatistics
@@ -99,6 +99,7 @@ def train_run(
         "final": progress.history[-1],
         "constants": training.objective.constants,
         "energy_loss_state": progress.energy_loss,
+        "sums_over_pairs": pair_kernels.described(),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "seconds": round(time.perf_counter() - started, 2),

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.batches import Batcher
+from pesloss.batches import Batch, Batcher
 from pesloss.graphs import Graphs
-from pesloss.models import Potential
+from pesloss.models import Potential, Prediction
 from pesloss.training.objective import Objective
 
 
@@ -71,14 +71,20 @@ def gradient_signal(
     for index in sample:
         batch = batcher(np.array([index]))
         prediction = model(batch)
-        energy = objective.energy_terms(batch, prediction).sum()
-        slope = torch.autograd.grad(energy, prediction.deviation, retain_graph=True)[0].abs().item()
+        slope = _slope(objective, batch, prediction)
         jacobian = _norm(prediction.deviation.sum(), model, keep=True)
         in_ev = jacobian / objective.units_per_ev
         force = _norm(objective.force_terms(batch, prediction).sum(), model, keep=False)
         rows.append((step, str(graphs.structure[index]), slope * jacobian, in_ev, force))
     names = ["step", "structure", "energy_gradient", "energy_jacobian", "force_gradient"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _slope(objective: Objective, batch: Batch, prediction: Prediction) -> float:
+    """Return |∂(energy term)/∂Ê| of the one structure of a batch, 1/eV."""
+    alone = prediction.deviation.detach().requires_grad_()
+    energy = objective.energy_terms(batch, prediction._replace(deviation=alone)).sum()
+    return float(torch.autograd.grad(energy, alone)[0].abs())
 
 
 def _norm(value: Tensor, model: Potential, keep: bool) -> float:
