@@ -13,6 +13,10 @@ from pesloss.wording import ordered
 
 SOURCES = ("weight_transfer.csv",)
 TITLE = "Best force weight by dataset: a loss whose marks stand in line has one weight for all data"
+CAPTION = (
+    "The force weight a user would type, where each dataset is served best, by loss; a column of "
+    "points at one height says that the weight transfers."
+)
 KEYS = ["model", "force_loss"]
 
 

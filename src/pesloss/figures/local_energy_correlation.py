@@ -31,6 +31,10 @@ SOURCES = ("correlation.csv", "predicted_exponents.csv")
 TITLE = (
     "Do the energies of single atoms, and a model's errors of them, go together within a structure?"
 )
+CAPTION = (
+    "How the local energies of a structure, and their errors, go together with distance, by phase, "
+    "and the size exponents that follow, against the measured ones."
+)
 LABELS = "labels"
 COLUMNS = [
     *("dataset", "model", "series", "force_weight", "phase", "quantity", "low", "high", "value"),
