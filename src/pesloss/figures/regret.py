@@ -16,8 +16,8 @@ TITLE = (
     "Growth of errors (energy and force rmse, mean) with another dataset's best weight, per cent"
 )
 CAPTION = (
-    "What it costs to use one dataset's best force weight on another, by loss; 0 on a row says that "
-    "its weight serves everywhere."
+    "What it costs to use one dataset's best force weight on another, by loss; a row of zeros says "
+    "that its weight serves everywhere."
 )
 KEYS = ["model", "force_loss"]
 ALL = "all"
