@@ -15,6 +15,7 @@ HEADING = "| claim | data | of | estimate [95 % interval] | expected | verdict |
 RULE = "|---|---|---|---|---|---|"
 GROUPS = {"by=size_group": "size groups", "by=composition_group": "composition groups",
           "by=phase": "phases"}  # fmt: skip
+KINDS = {"force_moment": "species", "error_bias_share": "size groups"}
 TEXT = ("model", "loss", "group", "options", "must_be", "subject", "metric", "variant", "relation")
 
 CELL = ["subject", "statistic", "options", "order", "relation", "expected", "margin", "ablation"]
@@ -132,7 +133,7 @@ def counts(verdicts: pd.Series) -> str:
 def _counts(part: pd.DataFrame) -> str:
     options = part.iloc[0].options.split()
     kind = next((GROUPS[option] for option in options if option in GROUPS), "groups")
-    kind = "species" if part.iloc[0].statistic == "force_moment" else kind
+    kind = KINDS.get(part.iloc[0].statistic, kind)
     found = [(int((part.verdict == answer).sum()), MARKS[answer]) for answer in ANSWERS]
     return f"{len(part)} {kind}: {', '.join(f'{n} {mark}' for n, mark in found if n)}"
 

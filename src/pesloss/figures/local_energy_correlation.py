@@ -3,7 +3,7 @@
 A model's split of an energy into atoms is not fixed by energies and forces: what it moves from
 an atom to its neighbours lowers the near shells of the errors and no sum. The number
 beside each series holds the sum over all shells: the mean square of the sum over that of
-independent atoms. Correlations do not exceed 1, and their intervals are drawn to there.
+independent atoms. Intervals of correlations are drawn as far as ±1.
 """
 
 from collections.abc import Mapping
