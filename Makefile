@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOKE := --configfile config/presets/smoke.yaml
 
-.PHONY: reproduce smoke test codes bench-statistics lint reference report snakemake-report
+.PHONY: reproduce smoke test codes bench bench-statistics lint reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
 	$(BIN)/snakemake --cores all
@@ -15,6 +15,9 @@ test: .venv/installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
+
+bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, on one thread
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.benchmark results/reference/benchmarks
 
 bench-statistics: .venv/installed  ## the estimators against the Cramér–Rao bound, and a million structures
 	$(BIN)/python -m pesloss.statistics.benchmark results/reference/benchmarks

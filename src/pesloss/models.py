@@ -102,8 +102,10 @@ class Potential(nn.Module):
         return local.new_zeros(len(batch.n_atoms)).index_add(0, batch.structure, local)
 
 
-def build_model(spec: ModelSpec, statistics: DatasetStatistics, seed: int) -> Potential:
+def build_model(
+    spec: ModelSpec, statistics: DatasetStatistics, seed: int, kind: type[Potential] = Potential
+) -> Potential:
     """Build a model whose initial weights depend on ``seed`` alone, not on the loss."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Potential(spec, statistics)
+        return kind(spec, statistics)

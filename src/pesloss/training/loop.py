@@ -186,7 +186,7 @@ class Training:
             if step in calibrations:
                 self._calibrate(progress)
             self._observe(step, progress, signal)
-            self._step(step, self.batcher(order[step]), optimizer, progress, signal)
+            self.step(step, self.batcher(order[step]), optimizer, progress, signal)
             progress.step = step + 1
             if checkpoint and time.monotonic() - saved >= checkpoint.every_seconds:
                 progress.window = signal.total
@@ -200,7 +200,7 @@ class Training:
         self.objective.calibrate(residual)
         progress.energy_loss = self.objective.energy_loss.state_dict()
 
-    def _step(
+    def step(
         self,
         step: int,
         batch: Batch,
@@ -208,6 +208,7 @@ class Training:
         progress: Progress,
         signal: LossSignal,
     ) -> None:
+        """Take one optimiser step and note its losses in ``progress`` and ``signal``."""
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, self.spec)
         prediction = self.model(batch)
