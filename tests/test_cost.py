@@ -141,10 +141,10 @@ def test_the_line_names_trainings_time_and_cores() -> None:
     cost = plan_cost(RUNS, MODELS, TRAINING, RATES)
     text = plan_line(cost, "full", 2)
     assert text == (
-        "preset full: 4 trainings to do (0 finished), about 7 min of one core, 4 min on 2 cores "
-        "(an estimate from measured rates)"
+        "preset full: 4 trainings to do (0 finished), about 7 min of one core, "
+        "4 min with --cores 2 (an estimate from measured rates)"
     )
-    assert " on " not in plan_line(cost, "full", None)
+    assert "--cores" not in plan_line(cost, "full", None)
     assert "4 of them on data never timed" in plan_line(
         plan_cost(RUNS, MODELS, TRAINING), "full", 2
     )

@@ -69,6 +69,7 @@ def test_the_better_loss_is_named_and_by_how_much() -> None:
     assert found.iloc[1].difference == pytest.approx(0.5, abs=4 * error)
     assert found.iloc[1].low < 0.5 < found.iloc[1].high
     assert "1/N: leads on 3 of 3" in text
+    assert "told apart from every other loss on 3 of 3" in text
     assert "raw: leads on 0 of 3, cannot be told apart from the leader on 0, worse on 3" in text
 
 
@@ -83,6 +84,7 @@ def test_one_seed_tells_nothing_apart() -> None:
     text = guide(CLAIMS, _runs({"raw": 0.5, "per_atom": 0.0}, seeds=range(1)))
     assert "cannot be told apart: one seed" in _row(text, "metal alloys")
     assert "nan" not in text
+    assert "told apart from every other loss on 0 of 3" in text
 
 
 def test_false_alarms_are_as_rare_as_the_level_says() -> None:
@@ -139,6 +141,13 @@ def test_one_species_is_named() -> None:
                                "species": ["Si", "Al", "Cu"]})  # fmt: skip
     text = guide(CLAIMS, _runs({"raw": 0.0}), statistics)
     assert "One species (xTB clusters, one amplitude):" in text
+
+
+def test_data_without_a_sweep_are_marked() -> None:
+    runs = _runs({"raw": 0.3, "per_atom": 0.0})
+    one = runs[(runs.dataset != "emt_alloys") | (runs.force_weight == 1.0)]
+    assert "| 1/N | 1 (only one) |" in _row(guide(CLAIMS, one), "metal alloys")
+    assert "| 1/N | 1 |" in _row(guide(CLAIMS, one), "xTB clusters, varied")
 
 
 def test_a_guide_without_runs_speaks_of_labels() -> None:

@@ -83,14 +83,9 @@ def _claims() -> pd.DataFrame:
 def _records() -> pd.DataFrame:
     rows = [
         {
-            **{
-                "run": str(run.folder),
-                **run.columns,
-                "seconds": 10.0,
-                "commit": "abcdef0123456789",
-            },
-            **{f"final_{n}": 0.01 for n in ("energy_rmse_ev_per_atom",)},
-            **{"final_force_rmse_ev_per_angstrom": 0.02, "hash_data": "d" * 64, "torch": "2.13"},
+            **{"run": str(run.folder), **run.columns, "seconds": 10.0, "hash_data": "d" * 64},
+            **{"commit": "abcdef0123456789", "torch": "2.13"},
+            **{"final_energy_rmse_ev_per_atom": 0.01, "final_force_rmse_ev_per_angstrom": 0.02},
             "repeat_with": f"snakemake --cores 1 --force results/runs/{run.folder}/record.json",
         }
         for run in RUNS

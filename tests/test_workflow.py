@@ -112,6 +112,15 @@ def test_smoke_run_writes_every_table_and_figure(finished: Path) -> None:
     assert figures == names
     for path in (results / "figures").iterdir():
         assert path.stat().st_size > 0, path
+    assert "### In short" in (results / "tables" / "guide.md").read_text(encoding="utf-8")
+    costs = pd.read_csv(results / "tables" / "claim_cost.csv")
+    records = pd.read_csv(results / "tables" / "records.csv")
+    assert costs.seconds.sum() == pytest.approx(records.seconds.sum())
+    assert set(pd.read_csv(results / "tables" / "training_rates.csv").dataset) == set(
+        records.dataset
+    )
+    with zipfile.ZipFile(results / "report.zip") as archive:
+        assert "report/index.html" in archive.namelist()
     cost = pd.read_csv(results / "tables" / "cost.csv")
     assert {"train", "generate_part", "decide_claims"} <= set(cost.rule)
     assert (cost.seconds > 0).all()
@@ -333,3 +342,17 @@ def test_report_opens_offline(finished: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(report) as archive:
         assert any(name.endswith(".html") for name in archive.namelist())
         assert any("claims" in name for name in archive.namelist())
+        assert any(name.endswith("index.html") for name in archive.namelist())
+        assert any("1 Verdicts" in archive.read(n).decode("utf-8") for n in archive.namelist()
+                   if n.endswith(".html"))  # fmt: skip
+
+
+def test_the_cost_of_a_preset_is_said_before_it_starts(finished: Path) -> None:
+    full = ("--configfile", "config/presets/full.yaml")
+    done = snakemake(finished, "--dry-run", *full)
+    text = done.stdout + done.stderr
+    jobs = int(next(line.split()[1] for line in text.splitlines() if line.startswith("train ")))
+    assert f"preset full: {jobs} trainings to do (0 finished), about " in text
+    assert "with --cores 2" in text
+    done = snakemake(finished, "--dry-run", *SMOKE)
+    assert "preset smoke: no trainings left" in done.stdout + done.stderr

@@ -235,7 +235,7 @@ def plan_line(cost: PlanCost, preset: str, cores: int | None) -> str:
     """Say in one line what a plan costs; ``cores`` is None where it is not known yet."""
     if cost.n_trainings == 0:
         return f"preset {preset}: no trainings left, {cost.n_finished} finished"
-    wall = "" if cores is None else f", {hours(cost.wall_seconds(cores))} on {cores} cores"
+    wall = "" if cores is None else f", {hours(cost.wall_seconds(cores))} with --cores {cores}"
     guess = f"; {cost.n_guessed} of them on data never timed" if cost.n_guessed else ""
     return (
         f"preset {preset}: {cost.n_trainings} trainings to do ({cost.n_finished} finished), "

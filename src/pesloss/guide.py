@@ -89,7 +89,7 @@ def sections(
         best, growth = at_own_best_weight(runs), label_growth(claims)
         found += [
             _in_short(best, runs),
-            _which_loss(best, growth, statistics),
+            _which_loss(best, runs, growth, statistics),
             _by_kind(best, growth),
             _weights(runs),
         ]
@@ -228,7 +228,9 @@ def _in_short(best: pd.DataFrame, runs: pd.DataFrame) -> Section:
             f"{leads.get(name, 0) + len(rows)}, cannot be told apart from the leader on {level}, "
             f"worse on {worse}{beats}."
         )
+    clear = sum(len(table) > 1 and bool((table.low[1:] > 0).all()) for table in tables)
     text = [f"Over {_sets(len(tables))}:", "\n".join(said)]
+    text.append(f"The leader is told apart from every other loss on {clear} of {len(tables)}.")
     table = regrets(runs)
     if len(table):
         safest = table.iloc[0]
@@ -239,18 +241,26 @@ def _in_short(best: pd.DataFrame, runs: pd.DataFrame) -> Section:
     return Section("In short", tuple(text))
 
 
+def _swept(runs: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the datasets and models that were trained at several force weights."""
+    n = runs.groupby(UNIT).force_weight.nunique()
+    return set(n.index[n > 1])
+
+
 def _which_loss(
     best: pd.DataFrame,
+    runs: pd.DataFrame,
     growth: Mapping[str, Growth],
     statistics: pd.DataFrame | None,
 ) -> Section:
-    rows = []
+    rows, swept = [], _swept(runs)
     for dataset, model in _units(best):
         part = best[(best.dataset == dataset) & (best.model == model)]
         found = compared(part, "seed")
         leader = str(found.iloc[0].energy_loss)
         exponent = "{} [{}, {}]".format(*map(number, growth[dataset])) if dataset in growth else ""
         weight = f"{part[part.energy_loss == leader].force_weight.iloc[0]:g}"
+        weight += " (only one)" if (dataset, model) not in swept else ""
         cells = (exponent, wording.loss(leader), weight, _told_apart(found), str(found.iloc[0].n))
         rows.append((wording.dataset(dataset, model), *cells))
     return Section(
@@ -341,8 +351,8 @@ def _weights(runs: pd.DataFrame) -> Section:
     said = [
         f"Safest on {_sets(int(safest.n))} with a sweep: {wording.loss(safest.energy_loss)} "
         f"at force weight {safest.force_weight:g}, at worst {_percent(safest.worst_regret)} above "
-        f"the best there ({_percent(safest.mean_regret)} on average). Means over seeds, no "
-        "intervals: what comes close to it is as good.",
+        f"the best there ({_percent(safest.mean_regret)} on average). Means over seeds, judged "
+        "on test structures without intervals: what comes close to it is as good.",
         *_at_the_edge(runs),
     ]
     rows = []
@@ -373,7 +383,7 @@ def _at_the_edge(runs: pd.DataFrame) -> list[str]:
 def _how_sure(claims: pd.DataFrame, runs: pd.DataFrame) -> Section:
     seeds = runs.groupby([*CELL, "force_weight"]).seed.nunique()
     trained = (
-        f"{len(runs)} comparable trainings, {_span(seeds)} seeds a loss and weight."
+        f"{len(runs)} comparable trainings; seeds of each loss and weight: {_span(seeds)}."
         if len(runs)
         else "No trainings."
     )

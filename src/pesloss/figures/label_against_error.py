@@ -24,9 +24,9 @@ from pesloss.figures._claims import exponents
 SOURCES = ("claims.csv",)
 TITLE = "Growth with size: exponents of label deviations and of energy errors"
 CAPTION = (
-    "Exponents of growth with size, one row a data set: labels in grey, errors of trained models "
+    "Exponents of growth with size, a block a data set: labels in grey, errors of trained models "
     "by loss in colour. At ½ the proposal holds (√N); at 1 deviations add up as N. "
-    "See whether errors sit left of labels: then models learn away what structures share."
+    "Where errors lie left of the labels, models have learnt what the atoms of a structure share."
 )
 COLUMNS = [
     "dataset",

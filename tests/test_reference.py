@@ -1,0 +1,50 @@
+"""What is kept of a full run: all that must be there, and what newer runs add."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pesloss.errors import PeslossError
+from pesloss.files import write_json, write_text
+from pesloss.reference import TABLES, WHERE_THERE, keep_reference
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder with every table that must be there, a figure and a run."""
+    folder = tmp_path / "results"
+    for name in TABLES:
+        write_text(folder / "tables" / name, f"{name}\n")
+    write_text(folder / "figures" / "fronts.svg", "<svg/>")
+    write_json(folder / "runs" / "a" / "record.json", {"commit": "abc123"})
+    return folder
+
+
+def test_tables_that_newer_runs_write_are_kept_where_they_are(
+    results: Path, tmp_path: Path
+) -> None:
+    reference = tmp_path / "reference"
+    keep_reference(results, reference)
+    assert {path.name for path in (reference / "tables").iterdir()} == set(TABLES)
+    for name in WHERE_THERE:
+        write_text(results / "tables" / name, f"{name}\n")
+    keep_reference(results, reference)
+    kept = {
+        path.name: path.read_text(encoding="utf-8") for path in (reference / "tables").iterdir()
+    }
+    assert kept == {name: f"{name}\n" for name in (*TABLES, *WHERE_THERE)}
+    assert json.loads((reference / "origin.json").read_text(encoding="utf-8"))["n_runs"] == 1
+
+
+def test_a_missing_table_is_named(results: Path, tmp_path: Path) -> None:
+    (results / "tables" / "claims.csv").unlink()
+    with pytest.raises(PeslossError, match=r"claims\.csv: no such file"):
+        keep_reference(results, tmp_path / "reference")
+    assert not (tmp_path / "reference").exists()
+
+
+def test_runs_of_files_that_no_commit_holds_are_refused(results: Path, tmp_path: Path) -> None:
+    write_json(results / "runs" / "b" / "record.json", {"commit": "abc123+changes"})
+    with pytest.raises(PeslossError, match=r"commit is 'abc123\+changes'"):
+        keep_reference(results, tmp_path / "reference")
