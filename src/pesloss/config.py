@@ -117,7 +117,7 @@ class SuiteConfig(Strict):
     n_parts: PositiveInt = Field(6, description="jobs over which one dataset is generated")
     n_resamples: PositiveInt = Field(2000, description="bootstrap replicates of an interval")
     n_linear_replicates: PositiveInt = Field(
-        300, description="resamples of the families in fits of linear models"
+        200, description="resamples of the families in fits of linear models"
     )
     n_linear_draws: PositiveInt = Field(
         2000, description="sets of energies drawn to check the exact variance of linear fits"

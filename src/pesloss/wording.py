@@ -30,6 +30,11 @@ DATASETS = {
     "labels_tau": "drawn, exponent 1",
     "labels_kappa": "drawn, exponent 0",
     "labels_shuffled": "drawn, sizes shuffled",
+    "labels_crossing": "drawn, exponent ½ to 1",
+    "labels_correlation": "drawn, correlated",
+    "labels_one_size": "drawn, one size",
+    "labels_permuted": "drawn, compositions permuted",
+    "labels_equal_spread": "drawn, equal spreads",
     "supercells": "supercells",
     "several": "several data sets",
 }
@@ -67,6 +72,10 @@ STATISTICS = {
     "force_moment": "",
     "force_exponent": "exponent",
     "force_species_balance": "spread over species",
+    "best_exponent": "best p",
+    "best_exponent_error": "best p found − exact",
+    "wrong_exponent_loss": "data needed ÷ that under the best p",
+    "variance_against_formula": "",
 }
 
 _OPTIONS = {
@@ -82,6 +91,13 @@ _OPTIONS = {
     "by=composition_group": "by composition",
     "by=phase": "by phase",
     "of=forces": "of forces",
+    "of=variance": "variance ÷ formula",
+    "of=exponent": "exponent − formula",
+    "against=residuals": "− 2α of the errors",
+    "against=nothing": "",
+    "score=variance": "(variance)",
+    "score=error": "(test error)",
+    **{f"loss={name}": "" for name in LOSSES},
 }
 
 

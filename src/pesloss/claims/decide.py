@@ -98,19 +98,20 @@ def _measured(
     module: Any, claim: ClaimSpec, data: LabelData | Comparison | Study, sampling: Sampling
 ) -> Iterator[Measurement | NotMeasurable]:
     """Yield what the claim is about, and what of it has no meaning on the data."""
-    missing = set(claim.groups or ())
+    groups, n_found = set(), 0
     try:
         for found in module.measure(data, claim.options, sampling):
-            if isinstance(found, NotMeasurable):
-                yield found
-            elif _is_about(claim, found):
-                missing -= {found.group}
+            if isinstance(found, NotMeasurable) or _is_about(claim, found):
+                n_found += 1
+                groups |= {found.group} if isinstance(found, Measurement) else set()
                 yield found
     except NotMeasurable as reason:
         yield reason
         return
-    if missing:
-        yield NotMeasurable(f"no group {sorted(missing)[0]!r}")
+    for missing in sorted(set(claim.groups or ()) - groups):
+        yield NotMeasurable(f"no group {missing!r}")
+    if claim.must_be and not n_found and not claim.groups:
+        yield NotMeasurable("nothing was measured")
 
 
 def _is_about(claim: ClaimSpec, found: Measurement) -> bool:

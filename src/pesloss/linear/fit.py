@@ -33,9 +33,9 @@ COLUMNS = [
 MOST_STRUCTURES = 2400
 STRUCTURES_PER_FEATURE = 20
 N_SIZES = 6
-N_HALVES = 4
-"""Halvings of a replicate for each set of features; the first replicate has ten times as many."""
-FIRST = 10
+N_HALVES = 10
+"""Halvings of a replicate for each set of features; the first replicate has five times as many."""
+FIRST = 5
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ SCOPE = "labels"
 SUBJECT = "linear model"
 INPUTS = ("linear/{dataset}.csv",)
 OPTIONS = {
-    "of": ("difference", "exponent"),
+    "against": ("residuals", "nothing"),
     "score": ("variance", "error", "ev", "ev_per_root_atom", "ev_per_atom", "mean"),
 }
 
@@ -19,12 +19,12 @@ OPTIONS = {
 def measure(
     data: LabelData, options: Mapping[str, Any], sampling: Sampling
 ) -> Iterator[Measurement | NotMeasurable]:
-    """Yield the best p, or (``of: difference``) best p − 2α with α the exponent of the errors.
+    """Yield best p − 2α with α the exponent of the fit's errors, or (``against: nothing``) best p.
 
     For independent errors whose variance goes as N^2α the best p is 2α (Gauss–Markov). Scores:
     `pesloss.linear.summary.SCORES`.
     """
     chosen = choose(options, OPTIONS, "best_exponent")
     fits = fits_of(data)
-    found = fits.difference if chosen["of"] == "difference" else fits.best
+    found = fits.difference if chosen["against"] == "residuals" else fits.best
     yield measured(fits, found(chosen["score"]), sampling)
