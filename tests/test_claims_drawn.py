@@ -45,12 +45,12 @@ def measured(found: LabelData, name: str, level: float = 0.999, **options: str) 
 
 
 def asked(*claims: dict[str, Any]) -> Ablation:
-    return Ablation(question="", datasets=("made",), claims=claims)  # type: ignore[arg-type]
+    return Ablation(question="", datasets=("made",), claims=claims)
 
 
 def deviation(recipe: labels.Recipe, table: pd.DataFrame) -> NDArray[np.float64]:
-    mu = [recipe.species[c.removeprefix("n_")].mu for c in table.filter(regex="^n_[A-Z]")]
-    counts = table.filter(regex="^n_[A-Z]").to_numpy(float)
+    counts = np.stack([table[f"n_{symbol}"].to_numpy(float) for symbol in recipe.species], axis=1)
+    mu = [spread.mu for spread in recipe.species.values()]
     return np.asarray(table.energy - counts @ np.array(mu), dtype=np.float64)
 
 

@@ -1,8 +1,9 @@
 """The exponent of 1/N^p that needs least data: known for drawn energies, found for others."""
 
+import itertools
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -91,10 +92,12 @@ def _points(axes: Axes, table: pd.DataFrame) -> None:
     )  # fmt: skip
     axes.text(high, high, "p = 2α ", ha="right", va="top", color=GUIDE, fontsize=7.5, rotation=45)
     labels = []
-    for row, shade in zip(found.itertuples(), np.resize(MORE_SHADES, len(found)), strict=True):
-        style = {"color": shade, "lw": 1.0, "alpha": 0.6}
-        axes.plot([row.twice_alpha_low, row.twice_alpha_high], [row.best_exponent] * 2, **style)
-        axes.plot([row.twice_alpha] * 2, [row.best_low, row.best_high], **style)
-        axes.plot(row.twice_alpha, row.best_exponent, "o", color=shade)
-        labels.append((row.best_exponent, wording.dataset(row.dataset), shade))
+    shades = itertools.cycle(MORE_SHADES)
+    for (_, row), shade in zip(found.iterrows(), shades, strict=False):
+        x, y = float(row.twice_alpha), float(row.best_exponent)
+        style: Any = {"color": shade, "lw": 1.0, "alpha": 0.6}
+        axes.plot([row.twice_alpha_low, row.twice_alpha_high], [y, y], **style)
+        axes.plot([x, x], [row.best_low, row.best_high], **style)
+        axes.plot(x, y, "o", color=shade)
+        labels.append((y, wording.dataset(row.dataset), shade))
     end_labels(axes, labels, gap=0.06)

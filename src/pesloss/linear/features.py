@@ -17,7 +17,7 @@ from pesloss.models import Potential, build_model
 from pesloss.settings import ModelSpec
 
 Array = NDArray[np.float64]
-N_DRAWN = 10
+N_DRAWN = 24
 BATCH = 32
 
 
@@ -102,7 +102,7 @@ def _summed(model: Potential, batcher: Batcher, n_structures: int) -> Array:
 def drawn_features(
     structures: NDArray[np.str_], n_atoms: Array, n_models: int, rng: np.random.Generator
 ) -> Features:
-    """Draw ten features for structures without geometry, as sums over atoms would be.
+    """Draw 24 features for structures without geometry, as sums over atoms would be.
 
     Each is ``½ N u + √N v`` with standard normal ``u`` and ``v``: a part that all atoms of a
     structure share, as real features have, and a part of each atom.

@@ -72,7 +72,7 @@ def covariance(features: Array, weights: Array, variance: Array) -> Array:
 def gauss_markov(features: Array, variance: Array) -> Array:
     """Return ``(Xᵀ V⁻¹ X)⁻¹``, (d, d) eV²: the least covariance of any unbiased linear fit."""
     information = features.T @ (features / variance[:, None])
-    return _solved(information[None], np.eye(features.shape[1])[None])[0]
+    return np.asarray(_solved(information[None], np.eye(features.shape[1])[None])[0])
 
 
 def basis(features: Array, n_atoms: Array) -> Array:

@@ -1,5 +1,6 @@
 """Best exponents and data multipliers with intervals, out of the fits of a dataset."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +98,8 @@ def summarize(dataset: str, table: pd.DataFrame) -> pd.DataFrame:
     found["difference"] = fits.interval(fits.difference())
     found |= {f"best_p_{score}": fits.interval(fits.best(score)) for score in SCORES}
     for loss in LOSSES:
-        low_to_high = np.exp(fits.interval(fits.log_multiplier(loss)))
-        found[f"multiplier_{loss}"] = tuple(map(float, low_to_high))
+        value, low, high = map(math.exp, fits.interval(fits.log_multiplier(loss)))
+        found[f"multiplier_{loss}"] = (value, low, high)
     row = {
         f"{name}{end}": value
         for name, values in found.items()
