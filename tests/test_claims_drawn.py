@@ -167,7 +167,8 @@ def test_claims_may_be_about_some_groups_only(tmp_path: Path) -> None:
 def linear(tmp_path_factory: pytest.TempPathFactory) -> LabelData:
     """Labels whose best exponent is 1, with the tables of the exact arm."""
     folder = tmp_path_factory.mktemp("linear")
-    found = data(folder, labels.Recipe(proportions="random"), 500)
+    alike = {symbol: labels.Spread(mu=spread.mu, sigma=0.6) for symbol, spread in SPREADS.items()}
+    found = data(folder, labels.Recipe(species=alike, proportions="random"), 500)
     table = pd.read_csv(folder / "data/made/structures.csv")
     features = drawn_features(
         table.structure.to_numpy(str), table.n_atoms.to_numpy(float), 2, np.random.default_rng(0)

@@ -228,10 +228,15 @@ def test_halves_keep_families_whole_and_share_sizes() -> None:
 
 
 def test_too_few_families_are_refused_in_one_line() -> None:
-    table = drawn(0.5, n=60).assign(group=[f"g{i // 30}" for i in range(60)])
+    table = drawn(0.5, n=60).assign(group="one")
     rng = np.random.default_rng(0)
-    message = failure(lambda: fit_linear(features_of(table), table, fitted(table), 5, rng))
-    assert "do not determine" in message
+    found = fit_linear(features_of(table), table, fitted(table), 5, rng)
+    assert found.replicate.nunique() == 6
+    assert found.log_error.isna().all()
+    fits = Fits(found)
+    assert "do not determine" in failure(lambda: fits.interval(fits.best("error")))
+    row = summarize("few", found)
+    assert row.filter(regex="best_p|multiplier").isna().all(axis=None)
 
 
 def test_species_without_statistics_are_refused() -> None:

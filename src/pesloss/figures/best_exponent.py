@@ -37,6 +37,7 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         data_needed=curves.data_multiplier / least,
         data_needed_simulated=curves.simulated_multiplier / least,
     )
+    best = best[best.best_p_variance.notna()]
     points = pd.DataFrame({"dataset": best.dataset, "part": FOUND})
     ends = (("best_exponent", ""), ("best_low", "_low"), ("best_high", "_high"))
     points = points.assign(**{column: best[f"best_p_variance{end}"] for column, end in ends})

@@ -8,7 +8,7 @@ and without what no θ can describe. Halves of one replicate share their data, s
 the interval comes from the replicates, which differ in their families, halves and tosses alike.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,27 +95,19 @@ def fit_linear(
     DataFrame
         ``COLUMNS``, one row a replicate and weighting. ``log_error`` and ``log_variance`` are means
         over six groups of size of the logarithms of the root mean square error and of the mean
-        squared difference (`by_size`); α is that of squared errors under the best power.
+        squared difference (`by_size`); α is that of squared errors under the best power. All are
+        NaN for a replicate whose halves leave parameters undetermined.
 
     Raises
     ------
     PeslossError
-        When a species is unknown to the statistics, or more than one halving in twenty leaves
-        parameters undetermined.
+        When a species is unknown to the statistics.
     """
     problem = pose(features, table, statistics, rng)
     rows = [
-        frame.assign(replicate=replicate)
+        _replicate(problem, replicate == 0, rng).assign(replicate=replicate)
         for replicate in watch(range(n_replicates + 1))
-        for frame in _replicate(problem, replicate == 0, rng)
     ]
-    done = len({int(frame.replicate.iloc[0]) for frame in rows})
-    if done < 0.95 * (n_replicates + 1) or not (rows and rows[0].replicate.iloc[0] == 0):
-        missing = n_replicates + 1 - done
-        raise PeslossError(
-            f"{statistics.dataset}: {missing} of {n_replicates + 1} replicates do not determine "
-            f"{problem.features[0].shape[1]} parameters; allowed: at most 1 in 20"
-        )
     return pd.concat(rows, ignore_index=True)[COLUMNS]
 
 
@@ -161,10 +153,8 @@ def _chosen(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return table[table["group"].isin(kept)].reset_index(drop=True)
 
 
-def _replicate(
-    problem: Problem, is_first: bool, rng: np.random.Generator
-) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a replicate, unless its halves leave parameters undetermined."""
+def _replicate(problem: Problem, is_first: bool, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the rows of a replicate."""
     families = problem.families
     counts = np.ones(families.number) if is_first else families.draw(rng)
     weights = counts[families.family]
@@ -176,8 +166,8 @@ def _replicate(
             try:
                 sums.add(*_halves(problem, features, first, weights))
             except RankDeficient:
-                return
-    yield _row(problem, sums, weights, kept)
+                return _about(problem).reindex(columns=COLUMNS)
+    return _row(problem, sums, weights, kept)
 
 
 def _halves(
@@ -201,16 +191,21 @@ def _row(problem: Problem, sums: Sums, weights: Array, kept: NDArray[np.bool_]) 
     by_error = 0.5 * by_size(error, size, w)
     best = int(np.argmin(by_error[: len(EXPONENTS)]))
     alpha = exponent_of(n, error[best], w[None])[0]
+    return _about(problem).assign(
+        log_error=by_error,
+        log_variance=by_size(sums.difference[:, kept], size, w),
+        log_rmse_ev=_log_rms(error, w),
+        log_rmse_ev_per_root_atom=_log_rms(error / n, w),
+        log_rmse_ev_per_atom=_log_rms(error / n**2, w),
+        alpha_residual=alpha,
+    )
+
+
+def _about(problem: Problem) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "loss": problem.weightings.loss,
             "exponent": problem.weightings.exponent,
-            "log_error": by_error,
-            "log_variance": by_size(sums.difference[:, kept], size, w),
-            "log_rmse_ev": _log_rms(error, w),
-            "log_rmse_ev_per_root_atom": _log_rms(error / n, w),
-            "log_rmse_ev_per_atom": _log_rms(error / n**2, w),
-            "alpha_residual": alpha,
             "n_structures": len(problem.n_atoms),
             "n_families": problem.families.number,
             "n_parameters": problem.features[0].shape[1],

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.errors import wrong_value
+from pesloss.errors import PeslossError, wrong_value
 from pesloss.inference import interval
 from pesloss.linear.weightings import best_exponent
 
@@ -48,7 +48,9 @@ class Fits:
             raise wrong_value("linear fits", "score", score, SCORES)
         powers = self.table[self.table.exponent.notna()]
         values = powers[list(SCORES[score])].mean(axis=1)
-        wide = powers.assign(value=values).pivot_table("value", "replicate", "exponent")
+        wide = powers.assign(value=values).pivot(
+            index="replicate", columns="exponent", values="value"
+        )
         return wide.columns.to_numpy(float), wide.to_numpy(float)
 
     def best(self, score: str) -> Array:
@@ -59,7 +61,8 @@ class Fits:
     @property
     def alpha(self) -> Array:
         """The exponent α of each replicate's errors, (R,)."""
-        return self.table.groupby("replicate").alpha_residual.first().to_numpy(float)
+        one = self.table[self.table.loss == "raw"].set_index("replicate").sort_index()
+        return one.alpha_residual.to_numpy(float)
 
     def difference(self, score: str = "variance") -> Array:
         """Return best p − 2α of each replicate, (R,): 0 by Gauss and Markov."""
@@ -78,13 +81,23 @@ class Fits:
         """Return estimate and ends: the spread over replicates about the value of the first.
 
         Student's t with as many degrees of freedom as there are families beside one.
+
+        Raises
+        ------
+        PeslossError
+            When the first replicate, or one in twenty, leaves parameters undetermined.
         """
+        if np.isnan(values[0]):
+            n = int(self.table.n_parameters.iloc[0])
+            raise PeslossError(f"halves of the structures do not determine {n} parameters")
         dof = max(int(self.table.n_families.iloc[0]) - 1, 1)
         return float(values[0]), *interval(float(values[0]), values[1:], level, dof)
 
 
 def summarize(dataset: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return one row, ``TABLE``: best exponents, data multipliers and their 95 % intervals.
+
+    They are NaN where the structures are too few to determine the parameters.
 
     Parameters
     ----------
@@ -93,13 +106,10 @@ def summarize(dataset: str, table: pd.DataFrame) -> pd.DataFrame:
     table
         What ``pesloss.linear.fit.fit_linear`` returned.
     """
-    fits = Fits(table)
-    found = {"alpha_residual": fits.interval(fits.alpha)}
-    found["difference"] = fits.interval(fits.difference())
-    found |= {f"best_p_{score}": fits.interval(fits.best(score)) for score in SCORES}
-    for loss in LOSSES:
-        value, low, high = map(math.exp, fits.interval(fits.log_multiplier(loss)))
-        found[f"multiplier_{loss}"] = (value, low, high)
+    try:
+        found = _found(Fits(table))
+    except PeslossError:
+        found = {}
     row = {
         f"{name}{end}": value
         for name, values in found.items()
@@ -108,3 +118,13 @@ def summarize(dataset: str, table: pd.DataFrame) -> pd.DataFrame:
     first = table.iloc[0]
     about = {name: first[name] for name in TABLE[1:4]}
     return pd.DataFrame([{"dataset": dataset, **about, **row}], columns=TABLE)
+
+
+def _found(fits: Fits) -> dict[str, tuple[float, float, float]]:
+    found = {"alpha_residual": fits.interval(fits.alpha)}
+    found["difference"] = fits.interval(fits.difference())
+    found |= {f"best_p_{score}": fits.interval(fits.best(score)) for score in SCORES}
+    for loss in LOSSES:
+        value, low, high = map(math.exp, fits.interval(fits.log_multiplier(loss)))
+        found[f"multiplier_{loss}"] = (value, low, high)
+    return found

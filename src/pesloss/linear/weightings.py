@@ -65,9 +65,11 @@ def best_exponent(exponents: Sequence[float] | Array, scores: Sequence[float] | 
     exponents
         (J,) increasing and evenly spaced.
     scores
-        (J,) smaller is better.
+        (J,) smaller is better; NaN gives NaN.
     """
     p, y = np.asarray(exponents, float), np.asarray(scores, float)
+    if np.isnan(y).any():
+        return float("nan")
     best = int(np.argmin(y))
     if best in (0, len(p) - 1):
         return float(p[best])

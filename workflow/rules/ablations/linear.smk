@@ -1,6 +1,7 @@
 LINEAR = suite.datasets_needing("linear/{dataset}.csv")
 LINEAR_DRAWN = suite.datasets_needing("linear/{dataset}.efficiency.csv")
 LINEAR_MODEL = "schnet"
+LINEAR_LOSSES = [suite.loss_file("energy", loss) for loss in ("standardized", "correlated")]
 
 
 def graphs_of_features(wildcards):
@@ -34,6 +35,7 @@ rule fit_linear:
         features="<results>/linear/{dataset}.features.npz",
         table="<results>/data/{dataset}/structures.csv",
         statistics="<results>/statistics/{dataset}/statistics.json",
+        losses=LINEAR_LOSSES,
         code=code_of("pesloss.linear.job"),
     output:
         fits="<results>/linear/{dataset}.csv",
@@ -52,6 +54,7 @@ rule linear_efficiency:
         features="<results>/linear/{dataset}.features.npz",
         table="<results>/data/{dataset}/structures.csv",
         statistics="<results>/statistics/{dataset}/statistics.json",
+        losses=LINEAR_LOSSES,
         code=code_of("pesloss.linear.job"),
     output:
         efficiency="<results>/linear/{dataset}.efficiency.csv",
