@@ -513,7 +513,9 @@ def test_every_statistic_says_what_it_is_about_and_refuses_unknown_options() -> 
         for option in getattr(module, "OPTIONS", {}):
             with pytest.raises(PeslossError, match=f"option {option} of {name} is 'x'; allowed: "):
                 statistics.load(name, "a.yaml", {option: "x"})
-    with pytest.raises(PeslossError, match=r"a\.yaml: statistic is 'slope'; allowed: best_weight_"):
+    with pytest.raises(
+        PeslossError, match=r"a\.yaml: statistic is 'slope'; allowed: best_exponent"
+    ):
         statistics.load("slope", "a.yaml")
 
 

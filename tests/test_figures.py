@@ -10,6 +10,7 @@ import pytest
 from pesloss import drawing
 from pesloss.errors import PeslossError
 from pesloss.files import read_table, write_table
+from pesloss.linear import summary
 
 FIGURES = sorted(p.stem for p in drawing.FIGURES.glob("*.py") if p.stem[0] != "_")
 LOSSES = ("raw", "sqrt_n", "per_atom", "standardized")
@@ -101,6 +102,20 @@ def _correlation() -> dict[str, pd.DataFrame]:
     }
 
 
+def _best_exponents() -> pd.DataFrame:
+    numbers = pd.DataFrame({name: [0.5, 0.9] for name in summary.TABLE})
+    low, high = ([c for c in summary.TABLE if c.endswith(end)] for end in ("_low", "_high"))
+    numbers[low], numbers[high] = numbers[low] - 0.2, numbers[high] + 0.2
+    return numbers.assign(dataset=["xtb_varied", "labels_tau"])
+
+
+def _efficiency() -> pd.DataFrame:
+    p = np.linspace(-1, 3.5, 19)
+    curve = pd.DataFrame({"loss": None, "exponent": p, "data_multiplier": 1 + (p - 2) ** 2})
+    curve = curve.assign(simulated_multiplier=curve.data_multiplier, simulated_se=0.1)
+    return curve.assign(dataset="labels_tau", best_exponent=2.0, variance_exponent=1.0)
+
+
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
     """Tables with the columns of the workflow's own, small."""
@@ -148,6 +163,8 @@ def tables() -> dict[str, pd.DataFrame]:
         "signal.csv": _measured(runs, signal, ("share_over_expected",)),
         "errors.csv.gz": _measured(runs, kept, ("energy_error",)),
         **_correlation(),
+        "best_exponent.csv": _best_exponents(),
+        "efficiency.csv": _efficiency(),
     }
 
 

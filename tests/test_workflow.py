@@ -106,7 +106,9 @@ def test_smoke_run_writes_every_table_and_figure(finished: Path) -> None:
     decided = {f"C{number}" for number in range(1, 13)}
     assert set(claims.claim) | set(left_out.claim) == decided
     assert left_out.reason.notna().all()
-    assert set(claims.verdict) <= {"supported", "contradicted", "undecided"}
+    verdicts = {"supported", "contradicted", "undecided"}
+    assert set(claims[claims.must_be.isna()].verdict) <= verdicts
+    assert set(claims.verdict) <= {*verdicts, "not_measurable"}
     figures = {path.stem for path in (results / "figures").glob("*.png")}
     names = {p.stem for p in (ROOT / "src/pesloss/figures").glob("*.py") if p.stem[0] != "_"}
     assert figures == names

@@ -8,7 +8,7 @@ from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 Relation = Literal["equals", "differs", "greater", "less"]
-Outcome = Literal["supported", "contradicted", "undecided"]
+Outcome = Literal["supported", "contradicted", "undecided", "not_measurable"]
 
 
 class RunGrid(Strict):
@@ -65,12 +65,17 @@ class ClaimSpec(Strict):
     statistic: str = Field(description="file in src/pesloss/claims")
     options: dict[str, str | float | int] = Field({}, description="arguments of the statistic")
     losses: tuple[str, ...] | None = Field(None, description="energy losses it is about")
+    groups: tuple[str, ...] | None = Field(
+        None, description="groups it is about (of sizes, species, phases); left out: all"
+    )
     relation: Relation = Field("equals", description="how the statistic relates to `expected`")
     expected: float = Field(description="the value under the claim")
     margin: Annotated[float, Field(ge=0)] = Field(description="the difference that does not matter")
     level: float = Field(0.95, gt=0.5, lt=1, description="confidence level of the interval")
     must_be: Outcome | None = Field(
-        None, description="verdict a control has to reach; any other fails the workflow"
+        None,
+        description="verdict a control has to reach; any other fails the workflow; not_measurable: "
+        "the statistic has to refuse the data",
     )
 
 
@@ -87,7 +92,10 @@ class Ablation(Strict):
 
     @model_validator(mode="after")
     def _claims_have_a_subject(self) -> "Ablation":
-        keys = [(c.claim, c.statistic, c.losses, str(c.options), c.expected) for c in self.claims]
+        keys = [
+            (c.claim, c.statistic, c.losses, c.groups, str(c.options), c.expected)
+            for c in self.claims
+        ]
         twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
         if twice is not None:
             raise ValueError(f"claims: {twice[0]} {twice[1]} is listed twice; allowed: once")
@@ -121,4 +129,10 @@ class SuiteConfig(Strict):
     )
     n_parts: PositiveInt = Field(6, description="jobs over which one dataset is generated")
     n_resamples: PositiveInt = Field(2000, description="bootstrap replicates of an interval")
+    n_linear_replicates: PositiveInt = Field(
+        200, description="resamples of the families in fits of linear models"
+    )
+    n_linear_draws: PositiveInt = Field(
+        2000, description="sets of energies drawn to check the exact variance of linear fits"
+    )
     pathvars: dict[str, str] = Field({}, description="Snakemake's own: the results folder")

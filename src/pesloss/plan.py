@@ -167,6 +167,11 @@ class Suite:
             if any(claim.statistic in measured for claim in ablation.claims)
         ]
 
+    def datasets_needing(self, path: str) -> list[str]:
+        """Return the datasets of which some claim needs the further result ``path``."""
+        needed = {found for name in self.ablations for found in self.inputs_of(name)}
+        return [name for name in self.datasets_in_use if path.format(dataset=name) in needed]
+
     @cached_property
     def runs(self) -> list[Run]:
         """The runs of all ablations, each once."""

@@ -10,13 +10,19 @@ from pesloss import wording
 from pesloss.errors import PeslossError
 
 ANSWERS = ("supported", "contradicted", "undecided")
-MARKS = {"supported": "✔", "contradicted": "✘", "undecided": "?"}
+MARKS = {"supported": "✔", "contradicted": "✘", "undecided": "?", "not_measurable": "–"}
 HEADING = "| claim | data | of | estimate [95 % interval] | expected | verdict |"
 RULE = "|---|---|---|---|---|---|"
 GROUPS = {"by=size_group": "size groups", "by=composition_group": "composition groups",
           "by=phase": "phases"}  # fmt: skip
 KINDS = {"force_moment": "species", "error_bias_share": "size groups"}
 TEXT = ("model", "loss", "group", "options", "must_be", "subject", "metric", "variant", "relation")
+
+SUBJECTS = {
+    "labels": "On labels",
+    "linear model": "On linear models",
+    "errors": "On errors of trained models",
+}
 
 CELL = ["subject", "statistic", "options", "order", "relation", "expected", "margin", "ablation"]
 USUAL = ("", "schnet")
@@ -96,6 +102,8 @@ def _unbroken(text: str) -> str:
 
 
 def _estimate(row: pd.Series) -> str:
+    if row.verdict == "not_measurable":
+        return "none"
     return f"{number(row.estimate)} [{number(row.ci_low)}, {number(row.ci_high)}]"
 
 
@@ -121,7 +129,7 @@ def expected(row: pd.Series) -> str:
 
 
 def _verdict(answer: str) -> str:
-    return f"{MARKS[answer]} {answer}"
+    return f"{MARKS[answer]} {answer.replace('_', ' ')}"
 
 
 def counts(verdicts: pd.Series) -> str:
@@ -139,9 +147,9 @@ def _counts(part: pd.DataFrame) -> str:
 
 
 def _summary(claims: pd.DataFrame) -> str:
-    """Return a line on labels and a line on errors: verdicts by claim."""
+    """Return a line on labels, on linear models and on errors: verdicts by claim."""
     lines = []
-    for subject, words in (("labels", "On labels"), ("errors", "On errors of trained models")):
+    for subject, words in SUBJECTS.items():
         rows = claims[claims.subject == subject]
         names = sorted(set(rows.claim), key=wording.claim_number)
         texts = [f"**{name}** {counts(rows[rows.claim == name].verdict)}" for name in names]
@@ -160,7 +168,8 @@ def _controls(controls: pd.DataFrame) -> str:
              "verdict | must be |", RULE]  # fmt: skip
     for _, row in controls.iterrows():
         what = wording.statistic(row.statistic, row.options)
-        cells = (_estimate(row), expected(row), _verdict(row.verdict), row.must_be)
+        must_be = row.must_be.replace("_", " ")
+        cells = (_estimate(row), expected(row), _verdict(row.verdict), must_be)
         lines.append(_row(wording.dataset(row.dataset), what, *cells))
     return "\n".join(lines)
 

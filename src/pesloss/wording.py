@@ -35,6 +35,11 @@ DATASETS = {
     "labels_tau": "drawn, exponent 1",
     "labels_kappa": "drawn, exponent 0",
     "labels_shuffled": "drawn, sizes shuffled",
+    "labels_crossing": "drawn, exponent ½ to 1",
+    "labels_correlation": "drawn, correlated",
+    "labels_one_size": "drawn, one size",
+    "labels_permuted": "drawn, compositions permuted",
+    "labels_equal_spread": "drawn, equal spreads",
     "supercells": "supercells",
     "several": "several data sets",
 }
@@ -81,6 +86,10 @@ STATISTICS = {
     "unit_difference": "difference after another unit",
     "best_weight_spread": "decades between best weights",
     "weight_regret": "regret of another's weight",
+    "best_exponent": "best p",
+    "best_exponent_error": "best p found − exact",
+    "wrong_exponent_loss": "data needed ÷ that under the best p",
+    "variance_against_formula": "",
 }
 
 _OPTIONS = {
@@ -110,6 +119,13 @@ _OPTIONS = {
     "at=end": "after training",
     "part=bias": "bias",
     "part=spread": "spread",
+    "of=variance": "variance ÷ formula",
+    "of=exponent": "exponent − formula",
+    "against=residuals": "− 2α of the errors",
+    "against=nothing": "",
+    "score=variance": "(variance)",
+    "score=error": "(test error)",
+    **{f"loss={name}": "" for name in LOSSES},
 }
 
 PREDICTIONS = {

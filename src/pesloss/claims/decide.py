@@ -20,6 +20,7 @@ COLUMNS = [
     "relation", "level", "force_weight", "force_loss", "metric", "variant", "seeds_to_decide",
     "must_be",
 ]  # fmt: skip
+NOT_MEASURABLE = "not_measurable"
 LEFT_OUT_COLUMNS = ["ablation", "claim", "dataset", "model", "statistic", "reason"]
 
 
@@ -46,14 +47,16 @@ def decide_ablation(
     Returns
     -------
     rows
-        ``COLUMNS``: one row a measurement, with its verdict.
+        ``COLUMNS``: one row a measurement, with its verdict; a control whose statistic has to
+        refuse the data, and does, has a row without numbers.
     left_out
         ``LEFT_OUT_COLUMNS``: claims that have no meaning on some data, and why.
 
     Raises
     ------
     PeslossError
-        When runs that may not be compared are, or a control has no meaning on its data.
+        When runs that may not be compared are, or a control has no meaning on its data or none of
+        the groups it is about.
     """
     compared = list(compared)
     rows: list[dict[str, Any]] = []
@@ -61,11 +64,13 @@ def decide_ablation(
     for claim in ablation.claims:
         module = statistics.load(claim.statistic, name)
         for data in _subjects(module.SCOPE, labels, compared):
-            described = _described(name, claim, data)
+            described = _described(name, claim, data, module)
             sampling = Sampling(_generator(name, claim, data.dataset), n_resamples, claim.level)
             for found in _measured(module, claim, data, sampling):
                 if isinstance(found, Measurement):
                     rows.append({**described, **_decided(claim, found), **_variant(data, found)})
+                elif claim.must_be == NOT_MEASURABLE:
+                    rows.append({**described, "verdict": NOT_MEASURABLE})
                 else:
                     left_out.append({**described, "reason": str(found)})
     controls = [row for row in left_out if row["must_be"]]
@@ -93,29 +98,41 @@ def _measured(
     module: Any, claim: ClaimSpec, data: LabelData | Comparison | Study, sampling: Sampling
 ) -> Iterator[Measurement | NotMeasurable]:
     """Yield what the claim is about, and what of it has no meaning on the data."""
+    groups, n_found = set(), 0
     try:
         for found in module.measure(data, claim.options, sampling):
             if isinstance(found, NotMeasurable) or _is_about(claim, found):
+                n_found += 1
+                groups |= {found.group} if isinstance(found, Measurement) else set()
                 yield found
     except NotMeasurable as reason:
         yield reason
+        return
+    for missing in sorted(set(claim.groups or ()) - groups):
+        yield NotMeasurable(f"no group {missing!r}")
+    if claim.must_be and not n_found and not claim.groups:
+        yield NotMeasurable("nothing was measured")
 
 
 def _is_about(claim: ClaimSpec, found: Measurement) -> bool:
-    return not claim.losses or found.loss.split("+")[0] in claim.losses
+    of_loss = not claim.losses or found.loss.split("+")[0] in claim.losses
+    return of_loss and (claim.groups is None or found.group in claim.groups)
 
 
-def _described(name: str, claim: ClaimSpec, data: LabelData | Comparison | Study) -> dict[str, Any]:
+def _described(
+    name: str, claim: ClaimSpec, data: LabelData | Comparison | Study, module: Any
+) -> dict[str, Any]:
     about: dict[str, Any] = {"model": "", "force_loss": "", "metric": "", "variant": ""}
     if isinstance(data, Comparison):
         about = {key: getattr(data, key) for key in about}
+    usual = "labels" if isinstance(data, LabelData) else "errors"
     return {
         "claim": claim.claim,
         "dataset": data.dataset,
         **about,
         "statistic": claim.statistic,
         "ablation": name,
-        "subject": "labels" if isinstance(data, LabelData) else "errors",
+        "subject": getattr(module, "SUBJECT", usual),
         "options": " ".join(f"{key}={value}" for key, value in claim.options.items()),
         "relation": claim.relation,
         "expected": claim.expected,

@@ -62,7 +62,8 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _lines(table: pd.DataFrame) -> list[Any]:
     """Return the lines of the picture from top to bottom: claims and, below each, its rows."""
-    subjects, relations = ("labels", "errors"), ("greater", "less", "equals", "differs")
+    subjects = ("labels", "linear model", "errors")
+    relations = ("greater", "less", "equals", "differs")
     rows = sorted(
         set(table[ROW].itertuples(index=False, name=None)),
         key=lambda row: (wording.claim_number(row[0]), subjects.index(row[1]), row[2],

@@ -7,7 +7,8 @@ One that needs several datasets, models or variants at once has ``SCOPE = "ablat
 
 What a statistic needs beside labels and errors it names: ``INPUTS``, results of a dataset such as
 ``"linear/{dataset}.csv"``, and ``RUN_INPUTS``, files of a run. The rules that make them live in
-``workflow/rules/ablations``.
+``workflow/rules/ablations``. ``SUBJECT`` says what it is about, where that is neither labels nor
+errors of trained models.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,12 @@
 """Compositions and energies drawn from the variance model, without geometry.
 
 ``E_k = Σ_z n_kz μ_z + κ w_k + u_k Σ_z n_kz τ_z + Σ_z √n_kz σ_z v_kz`` with independent standard
-normal ``w_k``, ``u_k`` and ``v_kz``: what is found in such data is known beforehand.
+normal ``w_k``, ``u_k`` and ``v_kz``: what is found in such data is known beforehand. The column
+``energy_variance`` holds the variance that this gives each structure's energy, eV².
 """
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,28 +53,78 @@ class Recipe(Strict):
     proportions: Proportions = Field(
         "equal", description="of the species within a structure; random: Dirichlet(1)"
     )
+    correlations: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (),
+        description="shares of σ² that all atoms of a structure have in common, as τ²; dealt to "
+        "the structures in turn, and their phase",
+    )
     shuffle_sizes: bool = Field(
         False, description="permute the deviations over the structures, so that size explains none"
+    )
+    shuffle_compositions: bool = Field(
+        False,
+        description="permute the deviations over structures of equal size, so that composition "
+        "explains none; the phase is the species most frequent where the deviation was drawn",
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> "Recipe":
         if self.min_atoms > self.max_atoms or self.min_species > self.max_species:
             raise ValueError("the smallest number has to be at most the largest")
+        if self.correlations and any(spread.tau for spread in self.species.values()):
+            raise ValueError("correlations make τ of σ; allowed: species without tau")
+        if sum((self.shuffle_sizes, self.shuffle_compositions, bool(self.correlations))) > 1:
+            raise ValueError(
+                "one of shuffle_sizes, shuffle_compositions and correlations is allowed at a time"
+            )
         return self
 
 
 def draw(recipe: Recipe, n_structures: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draw a structure table of ``n_structures`` rows; every structure is its own family."""
     counts = np.array([_composition(recipe, rng) for _ in range(n_structures)])
+    sums = Sums.of(recipe, counts)
     deviation = deviations(recipe, counts, rng)
+    place = np.arange(n_structures)
     if recipe.shuffle_sizes:
-        deviation = rng.permutation(deviation)
+        place = rng.permutation(n_structures)
+    if recipe.shuffle_compositions:
+        place = _within_sizes(counts.sum(axis=1), rng)
     mu = np.array([spread.mu for spread in recipe.species.values()])
     names = [f"label_{k:05d}" for k in range(n_structures)]
-    rows = {"structure": names, "group": names, "phase": "label", "n_atoms": counts.sum(axis=1)}
-    table = pd.DataFrame(rows | {"energy": counts @ mu + deviation})
-    return table_of(table, [dict(zip(recipe.species, row, strict=True)) for row in counts.tolist()])
+    phases = _phases(recipe, counts)[place]
+    rows = {"structure": names, "group": names, "phase": phases, "n_atoms": counts.sum(axis=1)}
+    table = pd.DataFrame(rows | {"energy": counts @ mu + deviation[place]})
+    table = table_of(
+        table, [dict(zip(recipe.species, row, strict=True)) for row in counts.tolist()]
+    )
+    return table.assign(energy_variance=sums.variance[place])
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Spreads of S structures, by their three parts (science.md §2), eV."""
+
+    kappa: float
+    sigma: npt.NDArray[np.float64]  # (S, Z) √n_kz σ_z
+    tau: npt.NDArray[np.float64]  # (S,) Σ_z n_kz τ_z
+
+    @classmethod
+    def of(cls, recipe: Recipe, counts: Counts) -> "Sums":
+        """Add up over the atoms; a correlation ρ turns σ² into (1 − ρ)σ² and τ² = ρσ²."""
+        sigma = np.array([spread.sigma for spread in recipe.species.values()])
+        tau = np.array([spread.tau for spread in recipe.species.values()])
+        share = _shares(recipe, len(counts))
+        return cls(
+            recipe.kappa,
+            np.sqrt(counts) * np.sqrt(1 - share)[:, None] * sigma,
+            counts @ tau + np.sqrt(share) * (counts @ sigma),
+        )
+
+    @property
+    def variance(self) -> npt.NDArray[np.float64]:
+        """(S,) variance of the energies, eV²."""
+        return np.asarray(self.kappa**2 + (self.sigma**2).sum(axis=1) + self.tau**2)
 
 
 def deviations(recipe: Recipe, counts: Counts, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -87,13 +139,33 @@ def deviations(recipe: Recipe, counts: Counts, rng: np.random.Generator) -> npt.
     rng
         Source of the three normal variables.
     """
-    spreads = recipe.species.values()
-    sigma = np.array([spread.sigma for spread in spreads])
-    tau = np.array([spread.tau for spread in spreads])
-    total = recipe.kappa * rng.standard_normal(len(counts))
-    total += rng.standard_normal(len(counts)) * (counts @ tau)
-    total += (np.sqrt(counts) * rng.standard_normal(counts.shape)) @ sigma
+    sums = Sums.of(recipe, counts)
+    total = sums.kappa * rng.standard_normal(len(counts))
+    total += rng.standard_normal(len(counts)) * sums.tau
+    total += (rng.standard_normal(counts.shape) * sums.sigma).sum(axis=1)
     return total
+
+
+def _shares(recipe: Recipe, n_structures: int) -> npt.NDArray[np.float64]:
+    return np.resize(np.array(recipe.correlations or (0.0,), dtype=float), n_structures)
+
+
+def _phases(recipe: Recipe, counts: Counts) -> npt.NDArray[np.str_]:
+    if recipe.correlations:
+        return np.array([f"correlation {rho:g}" for rho in _shares(recipe, len(counts))])
+    if recipe.shuffle_compositions:
+        return np.array([f"most {list(recipe.species)[z]}" for z in counts.argmax(axis=1)])
+    return np.full(len(counts), "label")
+
+
+def _within_sizes(n_atoms: Counts, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Permute the structures of each size among themselves."""
+    shuffled = rng.permutation(len(n_atoms))
+    place = np.empty(len(n_atoms), dtype=np.int64)
+    place[np.argsort(n_atoms, kind="stable")] = shuffled[
+        np.argsort(n_atoms[shuffled], kind="stable")
+    ]
+    return place
 
 
 def _composition(recipe: Recipe, rng: np.random.Generator) -> Counts:

@@ -1,0 +1,14 @@
+"""Sum the features of models at their initial weights over the atoms of each structure."""
+
+from pesloss.linear.job import write_features
+from pesloss.workflow import job
+
+with job(snakemake):
+    write_features(
+        snakemake.output.features,
+        snakemake.input.table,
+        snakemake.input.statistics,
+        snakemake.input.graphs,
+        snakemake.input.model,
+        snakemake.params.seed,
+    )
