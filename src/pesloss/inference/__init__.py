@@ -10,18 +10,22 @@ from pesloss.inference.exponent import (
     slope,
 )
 from pesloss.inference.intervals import (
+    Estimate,
     effective_dof,
     interval,
     one_level_interval,
+    two_level_estimate,
     two_level_interval,
 )
 from pesloss.inference.paired import group_means, log_metric_ratio, weighted_mean
-from pesloss.inference.verdict import Verdict, decide, seeds_to_decide
+from pesloss.inference.verdict import Verdict, decide, distance_to_edge, seeds_to_decide
 
 __all__ = [
+    "Estimate",
     "Verdict",
     "adjust",
     "decide",
+    "distance_to_edge",
     "effective_dof",
     "exponent_of",
     "fit_exponent",
@@ -34,6 +38,7 @@ __all__ = [
     "resample_weights",
     "seeds_to_decide",
     "slope",
+    "two_level_estimate",
     "two_level_interval",
     "two_level_weights",
     "weighted_mean",
