@@ -39,9 +39,7 @@ def corrected(claims: pd.DataFrame) -> pd.DataFrame:
         among all measurements of a claim is at most 5 %. Controls have one right answer, are no
         part of the family and keep their verdict.
     """
-    answer = claims.verdict.copy()
     tested = claims[claims.must_be.fillna("") == ""]
-    for _, rows in tested.groupby("claim"):
-        lost = adjust(rows.p_value) > FAMILY_LEVEL
-        answer.loc[rows.index[lost]] = "undecided"
-    return claims.assign(verdict_corrected=answer)
+    p_values = tested.groupby("claim").p_value.transform(adjust)
+    lost = (p_values > FAMILY_LEVEL).reindex(claims.index, fill_value=False)
+    return claims.assign(verdict_corrected=claims.verdict.mask(lost, "undecided"))

@@ -17,7 +17,13 @@ from pesloss.inference.intervals import (
     two_level_estimate,
     two_level_interval,
 )
-from pesloss.inference.paired import group_means, log_metric_ratio, weighted_mean
+from pesloss.inference.paired import (
+    group_means,
+    log_metric_ratio,
+    mean_over_seeds,
+    seed_means,
+    weighted_mean,
+)
 from pesloss.inference.verdict import Verdict, decide, distance_to_edge, seeds_to_decide
 
 __all__ = [
@@ -34,8 +40,10 @@ __all__ = [
     "line_exponent",
     "line_exponent_of",
     "log_metric_ratio",
+    "mean_over_seeds",
     "one_level_interval",
     "resample_weights",
+    "seed_means",
     "seeds_to_decide",
     "slope",
     "two_level_estimate",

@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 from pesloss.files import write_table
 from pesloss.inference.exponent import exponent_of, fit_exponent
 from pesloss.inference.intervals import two_level_interval
+from pesloss.inference.paired import mean_over_seeds, seed_means
 from pesloss.inference.verdict import Answer, Relation, decide
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ class Design:
     ----------
     statistic
         ``error_exponent``: gamma regression, truth near ½. ``paired_difference``: log RMSE ratio
-        of two losses on the same seeds and structures, truth 0.
+        of two losses on the same seeds and structures, averaged over seeds, truth 0.
     n_structures, n_families
         Test structures in families of equal number and size.
     n_seeds
@@ -103,13 +104,13 @@ class Design:
         if self.statistic == "error_exponent":
             sizes, flat = np.tile(self.sizes, self.n_seeds), squares.ravel()
             return lambda weights: exponent_of(sizes, flat, weights.reshape(len(weights), -1))
-        one, other = squares.reshape(2, -1)
-        return lambda weights: np.asarray(
-            np.log(
-                weights.reshape(len(weights), -1) @ one / (weights.reshape(len(weights), -1) @ other)
-            )
-            / 2
-        )
+        one, other = squares
+
+        def log_ratio(weights: Array) -> Array:
+            ratio = seed_means(one, weights) / seed_means(other, weights)
+            return mean_over_seeds(0.5 * np.log(ratio), weights)
+
+        return log_ratio
 
 
 def family_scale(tails: Tails, n: int, rng: np.random.Generator) -> Array:
@@ -146,7 +147,10 @@ def rate(
     intervals: Array, offset: float, margin: float, relation: Relation, answer: Answer
 ) -> float:
     """Return the share of ``answer`` when the truth lies ``offset`` from the expected value."""
-    answers = [decide(*(row + offset), 0.0, margin, relation).answer for row in intervals]
+    rows: list[list[float]] = (intervals + offset).tolist()
+    answers = [
+        decide(estimate, low, high, 0.0, margin, relation).answer for estimate, low, high in rows
+    ]
     return float(np.mean([found == answer for found in answers]))
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
+from scipy.special import stdtrit
 from scipy.stats import t as student
 
 from pesloss.errors import PeslossError, wrong_value
@@ -14,7 +15,7 @@ from pesloss.inference.bootstrap import resample_weights
 Array = NDArray[np.float64]
 
 _CELLS = 4_000_000  # most weights held at a time
-_LEAST_P = 1e-15
+_LEAST_LOG_P = -15.0
 
 
 class Estimate(NamedTuple):
@@ -48,7 +49,7 @@ class Estimate(NamedTuple):
         return float(np.sqrt(structures + seeds))
 
     def p_value(self, distance: float) -> float:
-        """p value of the hypothesis that the truth is ``distance`` or further from the estimate.
+        """Return the p value of a truth ``distance`` or further from the estimate.
 
         Two-sided: the p at which the interval of level 1 − p ends at that distance, so
         p ≤ 1 − level says the same as a half-width within the distance.
@@ -69,14 +70,14 @@ class Estimate(NamedTuple):
 
         if distance <= 0:
             return 1.0
-        if excess(np.log10(_LEAST_P)) <= 0:
+        if excess(_LEAST_LOG_P) <= 0:
             return 0.0
-        return float(10.0 ** brentq(excess, np.log10(_LEAST_P), 0.0, xtol=1e-12))
+        return float(10.0 ** brentq(excess, _LEAST_LOG_P, 0.0, xtol=1e-12))
 
     def _reach(self, p: float) -> float:
         """Half-width at level 1 − p, exact where p is tiny."""
-        structures = student.isf(p / 2, self.family_dof) ** 2 * self.family_variance
-        seeds = student.isf(p / 2, self.seed_dof) ** 2 * self.seed_variance
+        structures = stdtrit(self.family_dof, p / 2) ** 2 * self.family_variance
+        seeds = stdtrit(self.seed_dof, p / 2) ** 2 * self.seed_variance
         return float(np.sqrt(structures + seeds))
 
 

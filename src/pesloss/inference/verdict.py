@@ -149,9 +149,7 @@ def seeds_to_decide(
     return max(math.floor(needed) + 1, n_seeds + 1)
 
 
-def distance_to_edge(
-    estimate: float, expected: float, margin: float, relation: Relation
-) -> float:
+def distance_to_edge(estimate: float, expected: float, margin: float, relation: Relation) -> float:
     """Return how far the estimate is from the nearest edge that separates the verdicts.
 
     An interval decides (`decide`) when its half-width is below this distance.

@@ -1,22 +1,23 @@
 """Which of two losses has the smaller error on the same structures and seeds? (C8)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pesloss import losses
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
-from pesloss.claims.runs import Comparison, cell_mean, families
+from pesloss.claims.runs import Comparison, families
 from pesloss.claims.statistics._options import choose
+from pesloss.inference import mean_over_seeds, seed_means
 
 SCOPE = "runs"
+REFERENCE = "standardized"
+LOSS_FILES = Path(__file__).parents[2] / "losses" / "energy"
+OTHERS = sorted({path.stem for path in LOSS_FILES.glob("[!_]*.py")} - {REFERENCE})
 OPTIONS = {
     "of": ("energy", "energy_per_atom", "forces", "score"),
-    "against": (
-        "standardized",
-        *(name for name in losses.names("energy") if name != "standardized"),
-    ),
+    "against": (REFERENCE, *OTHERS),
     "weights": ("best", "all"),
 }
 Metric = Callable[[Array], Array]
@@ -27,8 +28,9 @@ def measure(
 ) -> Iterator[Measurement | NotMeasurable]:
     """Yield ``log(RMSE / RMSE of the loss it is compared with)`` on test structures.
 
-    Below 0: smaller errors than the loss named by ``against``. Both have the same seeds and
-    structures, which are drawn together. With ``weights: best`` each stands at its own best force
+    Below 0: smaller errors than the loss named by ``against``. The logarithm is taken seed by seed
+    and averaged, so that no seed that failed outweighs the others. Both losses have the same seeds
+    and structures, which are drawn together. With ``weights: best`` each stands at its own best force
     weight on validation data; with ``weights: all`` at equal weights, averaged over them.
 
     ``of: energy`` is the RMSE of ΔE, ``energy_per_atom`` that of ΔE/N, ``forces`` that of all
@@ -48,12 +50,16 @@ def measure(
             else [(weight, weight) for weight in data.force_weights]
         )
         pairs = [
-            (log_error(data, loss, one, chosen["of"]), log_error(data, reference, two, chosen["of"]))
+            (
+                log_error(data, loss, one, chosen["of"]),
+                log_error(data, reference, two, chosen["of"]),
+            )
             for one, two in weights
         ]
 
         def statistic(cells: Array, pairs: list[tuple[Metric, Metric]] = pairs) -> Array:
-            return np.asarray(np.mean([own(cells) - other(cells) for own, other in pairs], axis=0))
+            differences = [own(cells) - other(cells) for own, other in pairs]
+            return mean_over_seeds(np.mean(differences, axis=0), cells)
 
         yield sampling.interval(
             statistic,
@@ -66,12 +72,12 @@ def measure(
 
 
 def log_error(data: Comparison, loss: str, force_weight: float, of: str) -> Metric:
-    """Return the logarithm of a loss's error as a function of weights (B, n_seeds, K)."""
+    """Return the log error of each seed (B, n_seeds) as a function of weights (B, n_seeds, K)."""
     n = data.values(loss, force_weight, lambda table: table.n_atoms)
     square = data.values(loss, force_weight, lambda table: table.energy_error**2)
 
     def energy(power: int) -> Metric:
-        return lambda cells: np.asarray(0.5 * np.log(cell_mean(square / n**power, cells)))
+        return lambda cells: np.asarray(0.5 * np.log(seed_means(square / n**power, cells)))
 
     if of == "energy":
         return energy(0)
@@ -80,7 +86,7 @@ def log_error(data: Comparison, loss: str, force_weight: float, of: str) -> Metr
     force = data.values(loss, force_weight, lambda table: table.force_mse) * n
 
     def forces(cells: Array) -> Array:
-        return np.asarray(0.5 * np.log(cell_mean(force, cells) / cell_mean(n, cells)))
+        return np.asarray(0.5 * np.log(seed_means(force, cells) / seed_means(n, cells)))
 
     if of == "forces":
         return forces
