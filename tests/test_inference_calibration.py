@@ -1,5 +1,6 @@
 """The table of calibration: its simulated errors, its laws, and a small version of it."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from scipy.stats import binom, kurtosis
 
 from pesloss.files import read_table
-from pesloss.inference import calibration, fit_exponent, two_level_interval
+from pesloss.inference import calibration, exponent_of, fit_exponent, two_level_interval
 from pesloss.inference.calibration import (
     HEAVY,
     LARGEST_FALSE,
@@ -67,7 +68,9 @@ def test_an_interval_moves_with_the_truth() -> None:
     ):
         errors = design.draw(np.random.default_rng(1))
         found = [
-            two_level_interval(design.value(e), design.families, 3, np.random.default_rng(2), 50)
+            two_level_interval(
+                design.value(e), np.arange(design.n_families), 3, np.random.default_rng(2), 50
+            )
             for e in (errors, factor * errors)
         ]
         assert np.array(found[1]) - np.array(found[0]) == pytest.approx(shift, abs=1e-9)
@@ -79,13 +82,28 @@ def test_the_stated_truth_is_that_of_many_seeds_and_structures(design: Design) -
     large = Design(design.statistic, 2400, 1200, many, design.seed_std, design.tails)
     errors = large.draw(rng)
     parts = [
-        float(large.value(errors[:, part])(np.ones((1, many // 8, 2400)))[0])
+        float(large.value(errors[:, part])(np.ones((1, many // 8, 1200)))[0])
         if design.statistic == "paired_difference"
         else fit_exponent(large.sizes, (errors[0, part] ** 2).mean(0))
         for part in np.split(np.arange(many), 8)
     ]
     spread = np.std(parts, ddof=1) / np.sqrt(8)
     assert abs(np.mean(parts) - large.truth) < max(5 * spread, 0.03)
+
+
+def test_means_over_families_are_as_good_as_their_structures() -> None:
+    for design in SMALL:
+        errors = design.draw(np.random.default_rng(8))
+        weights = np.random.default_rng(9).integers(1, 4, (5, 3, design.n_families)).astype(float)
+        found = design.value(errors)(weights)
+        alone = Design(**{**asdict(design), "n_families": design.n_structures})
+        spread = np.repeat(weights, design.n_structures // design.n_families, axis=2)
+        if design.statistic == "error_exponent":
+            tiled, flat = np.tile(design.sizes, 3), (errors**2).ravel()
+            twin = exponent_of(tiled, flat, spread.reshape(5, -1))
+        else:
+            twin = alone.value(errors)(spread)
+        assert found == pytest.approx(twin, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,15 @@ class Design:
         return np.asarray(np.sqrt(self.sizes) * scale * growth * error)
 
     def value(self, errors: Array) -> Callable[[Array], Array]:
-        """Return the statistic of weights (B, n_seeds, K), on errors from `draw`."""
-        squares = errors**2
+        """Return the statistic of weights (B, n_seeds, n_families), on errors from `draw`.
+
+        Families are equally large and their members have one size, so means over the family say
+        all that its structures do.
+        """
+        squares = (errors**2).reshape(*errors.shape[:2], self.n_families, -1).mean(axis=3)
         if self.statistic == "error_exponent":
-            sizes, flat = np.tile(self.sizes, self.n_seeds), squares.ravel()
+            each = self.sizes[:: self.n_structures // self.n_families]
+            sizes, flat = np.tile(each, self.n_seeds), squares.ravel()
             return lambda weights: exponent_of(sizes, flat, weights.reshape(len(weights), -1))
         one, other = squares
 
@@ -137,9 +142,8 @@ def simulate(
     truth, found = design.truth, np.empty((n_replicates, 3))
     for row in found:
         statistic = design.value(design.draw(rng))
-        row[:] = two_level_interval(
-            statistic, design.families, design.n_seeds, rng, n_resamples, level
-        )
+        families = np.arange(design.n_families)
+        row[:] = two_level_interval(statistic, families, design.n_seeds, rng, n_resamples, level)
     return found - truth
 
 

@@ -30,8 +30,8 @@ def measure(
 
     Below 0: smaller errors than the loss named by ``against``. The logarithm is taken seed by seed
     and averaged, so that no seed that failed outweighs the others. Both losses have the same seeds
-    and structures, which are drawn together. With ``weights: best`` each stands at its own best force
-    weight on validation data; with ``weights: all`` at equal weights, averaged over them.
+    and structures, which are drawn together. With ``weights: best`` each stands at its own best
+    force weight on validation data; with ``weights: all`` at equal weights, averaged over them.
 
     ``of: energy`` is the RMSE of ΔE, ``energy_per_atom`` that of ΔE/N, ``forces`` that of all
     force components; ``score`` the difference of `pesloss.claims.runs.score`, by which best
