@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOKE := --configfile config/presets/smoke.yaml
 
-.PHONY: reproduce smoke test codes bench bench-statistics lint reference report snakemake-report
+.PHONY: reproduce smoke more-seeds test codes bench bench-statistics bench-inference lint \
+	reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
 	$(BIN)/snakemake --cores all
 
 smoke: .venv/installed  ## the same graph at toy size, in results-smoke/
 	$(BIN)/snakemake --cores all $(SMOKE)
+
+more-seeds: .venv/installed  ## one more seed for ABLATION=name, or SEEDS=n in all, and only those runs
+	$(BIN)/python -m pesloss more-seeds $(ABLATION) $(if $(SEEDS),--to $(SEEDS))
+	$(BIN)/snakemake --cores all
 
 test: .venv/installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -21,6 +26,9 @@ bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, 
 
 bench-statistics: .venv/installed  ## the estimators against the Cramér–Rao bound, and a million structures
 	$(BIN)/python -m pesloss.statistics.benchmark results/reference/benchmarks
+
+bench-inference: .venv/installed  ## coverage of intervals, false verdicts and power on simulated errors
+	$(BIN)/python -m pesloss.inference.calibration results/reference/benchmarks
 
 lint: .venv/installed  ## style and types alone; part of the tests too
 	$(BIN)/python -m pytest tests/test_tooling.py

@@ -11,6 +11,7 @@ import yaml
 from pesloss.config import Ablation, SuiteConfig
 from pesloss.data.spec import load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.more_seeds import MoreSeeds
 from pesloss.plan import Suite
 from pesloss.settings import ModelSpec
 from pesloss.specification import load, parse, read_yaml
@@ -21,6 +22,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "models": lambda path: load(ModelSpec, path),
     "ablations": lambda path: load(Ablation, path),
     "presets": lambda path: load(SuiteConfig, path),
+    "more_seeds": lambda path: load(MoreSeeds, path),
 }
 
 
@@ -28,7 +30,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "path", sorted(CONFIG.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIG))
 )
 def test_every_file_of_the_suite_is_valid(path: Path) -> None:
-    reader = READERS.get(path.parent.name, READERS["presets"])
+    reader = READERS.get(path.stem) or READERS.get(path.parent.name, READERS["presets"])
     reader(path)
 
 

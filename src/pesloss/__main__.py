@@ -1,4 +1,4 @@
-"""`pesloss`: scales of a data file, weights of its structures, and the table of presets."""
+"""`pesloss`: scales of a data file, weights of its structures, presets, and further seeds."""
 
 import argparse
 import sys
@@ -13,6 +13,8 @@ from pesloss.errors import PeslossError
 from pesloss.files import write_text, written_whole
 from pesloss.losses import names
 from pesloss.losses.presets import table
+from pesloss.more_seeds import add_seeds
+from pesloss.runs import is_control
 from pesloss.scales import Scales
 from pesloss.statistics.scales import fit_structures
 
@@ -39,12 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("code", choices=sorted(CODES))
     _data(weights)
     weights.add_argument("output", type=Path, help="extended XYZ")
-    weights.add_argument("--loss", default="standardized", choices=names("energy"))
+    losses = [name for name in names("energy") if not is_control(name)]
+    weights.add_argument("--loss", default="standardized", choices=losses)
     weights.add_argument("--scales", type=Path, help="scales of the training set; else of DATA")
     weights.set_defaults(run=_weights)
     presets = commands.add_parser("presets", help="write the table of presets as Markdown")
     presets.add_argument("output", type=Path)
     presets.set_defaults(run=lambda options: write_text(options.output, table()))
+    seeds = commands.add_parser("more-seeds", help="let an ablation have more seeds from now on")
+    seeds.add_argument("ablation", help="name in config/ablations")
+    seeds.add_argument("--to", type=int, help="number of seeds; else one more")
+    seeds.add_argument("--preset", help="name in config/presets; else that of config.yaml")
+    seeds.set_defaults(run=_more_seeds)
     return parser
 
 
@@ -68,6 +76,16 @@ def _weights(options: argparse.Namespace) -> None:
     with written_whole(options.output) as scratch:
         chosen = weighted(structures, scales, options.code, options.loss)
         write(scratch, chosen, format="extxyz")
+
+
+def _more_seeds(options: argparse.Namespace) -> None:
+    added = add_seeds(options.ablation, options.to, options.preset)
+    lines = [f"{added.ablation}, preset {added.preset}: {added.before} seeds, now {added.after}"]
+    if added.outlook:
+        lines += ["undecided; with the estimates as they are, they would take:", *added.outlook]
+    elif added.after == added.before:
+        lines += ["no claim is undecided; --to adds seeds all the same"]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def structures_in(path: Path) -> list[Atoms]:

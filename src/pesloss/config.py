@@ -71,6 +71,7 @@ class ClaimSpec(Strict):
     relation: Relation = Field("equals", description="how the statistic relates to `expected`")
     expected: float = Field(description="the value under the claim")
     margin: Annotated[float, Field(ge=0)] = Field(description="the difference that does not matter")
+    why: str | None = Field(None, description="where `expected` and `margin` come from")
     level: float = Field(0.95, gt=0.5, lt=1, description="confidence level of the interval")
     must_be: Outcome | None = Field(
         None,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pesloss import wording
 from pesloss.errors import wrong_value
 from pesloss.files import read_table, write_table, written_whole
+from pesloss.runs import is_control
 
 STYLE: Any = {
     "axes.edgecolor": "#888888",
@@ -127,7 +128,9 @@ def colour(loss: str) -> str:
     """Return the colour of a loss, the same in all figures."""
     if loss in COLOURS:
         return COLOURS[loss]
-    others = sorted(p.stem for p in LOSS_FILES.glob("*.py") if p.stem not in (*COLOURS, "__init__"))
+    known = (*COLOURS, "__init__")
+    files = (p.stem for p in LOSS_FILES.glob("*.py"))
+    others = sorted(name for name in files if name not in known and not is_control(name))
     place = others.index(loss) if loss in others else len(others)
     return _MORE_COLOURS[place % len(_MORE_COLOURS)]
 
@@ -257,5 +260,5 @@ def by_dataset(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def losses_in(table: pd.DataFrame, column: str = "energy_loss") -> list[str]:
-    """Return the losses of a table in the order figures show them."""
-    return wording.ordered(table[column], wording.LOSSES)
+    """Return the losses of a table in the order figures show them, without control losses."""
+    return wording.ordered((n for n in table[column] if not is_control(str(n))), wording.LOSSES)

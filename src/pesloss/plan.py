@@ -13,6 +13,7 @@ from pesloss.claims import statistics
 from pesloss.config import Ablation, RunGrid, SuiteConfig
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.more_seeds import with_more_seeds
 from pesloss.runs import WILDCARDS, Run, settings_of
 from pesloss.settings import ModelSpec
 from pesloss.specification import check_names, load_all, parse
@@ -64,6 +65,7 @@ class Suite:
         paths = sorted((folder / "datasets").glob("*.yaml"))
         datasets = {path.stem: load_dataset_spec(path) for path in paths}
         ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
+        ablations = with_more_seeds(ablations, settings, folder)
         for key, wanted, known in (
             ("datasets", settings.datasets, datasets),
             ("ablations", settings.ablations, ablations),

@@ -1,5 +1,6 @@
 """From measurements to verdicts: one row a claim, dataset, model and loss (science.md §5)."""
 
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,13 +13,13 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.runs import Comparison, Study
 from pesloss.config import Ablation, ClaimSpec
 from pesloss.errors import PeslossError
-from pesloss.inference import decide, seeds_to_decide
+from pesloss.inference import Estimate, decide, distance_to_edge, seeds_to_decide
 
 COLUMNS = [
     "claim", "dataset", "model", "loss", "statistic", "estimate", "ci_low", "ci_high", "expected",
     "margin", "verdict", "n_structures", "n_seeds", "ablation", "subject", "group", "options",
     "relation", "level", "force_weight", "force_loss", "metric", "variant", "seeds_to_decide",
-    "must_be",
+    "must_be", "p_value",
 ]  # fmt: skip
 NOT_MEASURABLE = "not_measurable"
 LEFT_OUT_COLUMNS = ["ablation", "claim", "dataset", "model", "statistic", "reason"]
@@ -158,11 +159,37 @@ def _decided(claim: ClaimSpec, found: Measurement) -> dict[str, Any]:
         "n_structures": found.n_structures,
         "n_seeds": found.n_seeds,
         "seeds_to_decide": seeds_to_decide(*numbers, claim.relation, n_seeds=found.n_seeds),
+        "p_value": p_value(claim, found),
     }
 
 
 def _variant(data: LabelData | Comparison | Study, found: Measurement) -> dict[str, str]:
     return {"variant": data.variant_of(found.loss)} if isinstance(data, Comparison) else {}
+
+
+def p_value(claim: ClaimSpec, found: Measurement) -> float:
+    """Return the p value of the verdict that the estimate leans to.
+
+    Twice the one-sided p at the nearest edge of the margin: p ≤ 1 − level where the claim is
+    decided, one of the two directions being false (Holm's correction then holds for directions
+    too; Shaffer, Ann. Stat. 8, 1342, 1980). It inverts the interval itself, with its quantiles of
+    Student's t for families and seeds. A measurement that says nothing of how its interval was
+    made is taken as normal, with the standard error that the interval has at its level: too small
+    a p where a few seeds made it wide, since normal tails are shorter than those of t.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 for an interval that is not finite.
+    """
+    gap = distance_to_edge(found.estimate, claim.expected, claim.margin, claim.relation)
+    width = found.high - found.low
+    if not (math.isfinite(gap) and math.isfinite(width)):
+        return 1.0
+    if found.uncertainty is not None:
+        return found.uncertainty.p_value(gap)
+    unit = Estimate(found.estimate, 1.0)
+    return Estimate(found.estimate, (width / 2 / unit.half_width(claim.level)) ** 2).p_value(gap)
 
 
 def check_controls(claims: pd.DataFrame) -> pd.DataFrame:

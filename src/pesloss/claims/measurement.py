@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table
-from pesloss.inference import two_level_interval
+from pesloss.inference import Estimate, two_level_estimate
 from pesloss.runs import Run
 
 Array = NDArray[np.float64]
@@ -39,6 +39,8 @@ class Measurement:
     dataset: str = ""
     model: str = ""
     """Dataset and model, where the statistic is one of a whole ablation."""
+    uncertainty: Estimate | None = None
+    """What the interval was made from, for p values; without it they are taken as normal."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,15 @@ class Sampling:
             is returned, not raised, so that the other groups and losses are still measured.
         """
         try:
-            estimate, low, high = two_level_interval(
-                statistic, families, n_seeds, self.rng, self.n_resamples, self.level
-            )
+            found = two_level_estimate(statistic, families, n_seeds, self.rng, self.n_resamples)
         except PeslossError as too_little:
             named = " ".join(str(about[key]) for key in ("loss", "group") if about.get(key))
             return NotMeasurable(f"{named}: {too_little}" if named else str(too_little))
-        return Measurement(estimate, low, high, len(families), n_seeds, **about)
+        half_width = found.half_width(self.level)
+        low, high = found.value - half_width, found.value + half_width
+        return Measurement(
+            found.value, low, high, len(families), n_seeds, **about, uncertainty=found
+        )
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from pesloss.runs import is_control
+
 CELL = ["dataset", "model", "energy_loss"]
 
 
 def comparable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of runs that differ in model, energy loss, force weight and seed alone."""
-    return table[(table.variant == "base") & (table.metric == "mse") & (table.force_loss == "raw")]
+    """Return rows of runs that differ in model, energy loss, force weight and seed alone.
+
+    Control losses, which are no losses to train with, are left out.
+    """
+    usual = (table.variant == "base") & (table.metric == "mse") & (table.force_loss == "raw")
+    return table[usual & ~table.energy_loss.map(is_control).astype(bool)]
 
 
 def at_best_weight(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

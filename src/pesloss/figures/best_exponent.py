@@ -14,9 +14,9 @@ from pesloss.drawing import GUIDE, end_labels, grid, guide, nothing, plain_ticks
 SOURCES = ("best_exponent.csv", "efficiency.csv")
 TITLE = "Which weights 1/N^p need least data? Models fitted exactly"
 CAPTION = (
-    "Left: how much more data other weights need, where the covariance of energies is known. Right: "
-    "the best exponent p of real data against twice the exponent of the errors; on the diagonal "
-    "p* = 2α holds."
+    "Left: how much more data other weights need, where the covariance of energies is known. "
+    "Right: the best exponent p of real data against twice the exponent of the errors; on the "
+    "diagonal p* = 2α holds."
 )
 COLUMNS = [
     "part", "dataset", "exponent", "data_needed", "data_needed_simulated", "best_exponent",

@@ -11,18 +11,28 @@ from pesloss.inference.exponent import (
     slope,
 )
 from pesloss.inference.intervals import (
+    Estimate,
     effective_dof,
     interval,
     one_level_interval,
+    two_level_estimate,
     two_level_interval,
 )
-from pesloss.inference.paired import group_means, log_metric_ratio, weighted_mean
-from pesloss.inference.verdict import Verdict, decide, seeds_to_decide
+from pesloss.inference.paired import (
+    group_means,
+    log_metric_ratio,
+    mean_over_seeds,
+    seed_means,
+    weighted_mean,
+)
+from pesloss.inference.verdict import Verdict, decide, distance_to_edge, seeds_to_decide
 
 __all__ = [
+    "Estimate",
     "Verdict",
     "adjust",
     "decide",
+    "distance_to_edge",
     "effective_dof",
     "exponent_of",
     "exponent_of_sums",
@@ -32,10 +42,13 @@ __all__ = [
     "line_exponent",
     "line_exponent_of",
     "log_metric_ratio",
+    "mean_over_seeds",
     "one_level_interval",
     "resample_weights",
+    "seed_means",
     "seeds_to_decide",
     "slope",
+    "two_level_estimate",
     "two_level_interval",
     "two_level_weights",
     "weighted_mean",

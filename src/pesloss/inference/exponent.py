@@ -150,7 +150,7 @@ def _newton(x: Array, log_sums: Array, mean: Array) -> Array:
         gap = first - mean
         low, high = np.where(gap > 0, b, low), np.where(gap > 0, high, b)
         step = b + gap / np.maximum(second, 1e-12)
-        inside = (step > low) & (step < high)
+        inside = (step >= low) & (step <= high)  # at the solution the step may be none
         following = np.where(inside, step, (low + high) / 2)
         done = np.abs(following - b).max() < 1e-12 * _LIMIT
         b = following

@@ -1,9 +1,12 @@
 """Intervals calibrated for heavy tails, families of structures and few seeds."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 from scipy.stats import t as student
 
 from pesloss.errors import PeslossError, wrong_value
@@ -12,6 +15,70 @@ from pesloss.inference.bootstrap import resample_weights
 Array = NDArray[np.float64]
 
 _CELLS = 4_000_000  # most weights held at a time
+_LEAST_LOG_P = -15.0
+
+
+class Estimate(NamedTuple):
+    """A statistic with its variance in two parts: families of structures, and seeds.
+
+    Attributes
+    ----------
+    value
+        The statistic on the data themselves.
+    family_variance, family_dof
+        V_g and the degrees of freedom it is known with (`effective_dof`).
+    seed_variance, seed_dof
+        V_s, zero with one seed, and the number of seeds minus one.
+    """
+
+    value: float
+    family_variance: float
+    family_dof: float = np.inf
+    seed_variance: float = 0.0
+    seed_dof: float = 1.0
+
+    def half_width(self, level: float) -> float:
+        """Half the width of the interval: ``sqrt(t_g² V_g + t_s² V_s)``.
+
+        Squared half-widths add (modified large-sample interval, Burdick & Graybill 1992): pooled
+        degrees of freedom after Satterthwaite come out too short with three seeds.
+        """
+        share = (1 + level) / 2
+        structures = student.ppf(share, self.family_dof) ** 2 * self.family_variance
+        seeds = student.ppf(share, self.seed_dof) ** 2 * self.seed_variance
+        return float(np.sqrt(structures + seeds))
+
+    def p_value(self, distance: float) -> float:
+        """Return the p value of a truth ``distance`` or further from the estimate.
+
+        Two-sided: the p at which the interval of level 1 − p ends at that distance, so
+        p ≤ 1 − level says the same as a half-width within the distance.
+
+        Parameters
+        ----------
+        distance
+            Not negative, in the unit of the statistic.
+
+        Returns
+        -------
+        float
+            In [0, 1]; zero stands for less than 1e-15.
+        """
+
+        def excess(log_p: float) -> float:
+            return self._reach(10.0**log_p) - distance
+
+        if distance <= 0:
+            return 1.0
+        if excess(_LEAST_LOG_P) <= 0:
+            return 0.0
+        return float(10.0 ** brentq(excess, _LEAST_LOG_P, 0.0, xtol=1e-12))
+
+    def _reach(self, p: float) -> float:
+        """Half-width at level 1 − p, exact where p is tiny."""
+        structures = stdtrit(self.family_dof, p / 2) ** 2 * self.family_variance
+        seeds = stdtrit(self.seed_dof, p / 2) ** 2 * self.seed_variance
+        return float(np.sqrt(structures + seeds))
 
 
 def interval(
@@ -136,6 +203,22 @@ def two_level_interval(
     tuple of float
         Estimate, low, high.
     """
+    found = two_level_estimate(statistic, groups, n_seeds, rng, n_resamples)
+    half_width = found.half_width(level)
+    return found.value, found.value - half_width, found.value + half_width
+
+
+def two_level_estimate(
+    statistic: Callable[[Array], Array],
+    groups: ArrayLike,
+    n_seeds: int,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+) -> Estimate:
+    """Estimate with the parts of its variance, from which intervals and p values follow.
+
+    Parameters and errors are those of `two_level_interval`.
+    """
     labels, place = np.unique(np.asarray(groups), return_inverse=True)
     place = place.ravel()
     if labels.size < 2 or n_seeds < 1:
@@ -147,13 +230,8 @@ def two_level_interval(
     replicates = _replicates(statistic, place, n_seeds, n_resamples, rng)
     low, high = interval(0.0, replicates, 0.68)
     family = ((high - low) / 2 / float(student.ppf(0.84, np.inf))) ** 2
-    # Squared half-widths add (modified large-sample interval): pooled degrees of freedom
-    # after Satterthwaite come out too short with three seeds.
-    share = (1 + level) / 2
-    structures = student.ppf(share, effective_dof(influence.sum(0))) ** 2 * family
-    seeds = student.ppf(share, max(n_seeds - 1, 1)) ** 2 * _seed_variance(influence)
-    half_width = float(np.sqrt(structures + seeds))
-    return estimate, estimate - half_width, estimate + half_width
+    dof = effective_dof(influence.sum(0))
+    return Estimate(estimate, family, dof, _seed_variance(influence), max(n_seeds - 1, 1))
 
 
 def _replicates(

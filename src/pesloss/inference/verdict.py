@@ -139,7 +139,7 @@ def seeds_to_decide(
         raise wrong_value("seeds_to_decide", "n_seeds", n_seeds, "at least 1")
     if decide(estimate, low, high, expected, margin, relation).answer != "undecided":
         return n_seeds
-    gap = _gap(estimate - expected, margin, relation)
+    gap = distance_to_edge(estimate, expected, margin, relation)
     half_width = max(high - estimate, estimate - low)
     if not math.isfinite(half_width) or not gap > 0:
         return None
@@ -149,8 +149,12 @@ def seeds_to_decide(
     return max(math.floor(needed) + 1, n_seeds + 1)
 
 
-def _gap(offset: float, margin: float, relation: Relation) -> float:
-    """Distance of the estimate from the nearest edge that separates the verdicts."""
+def distance_to_edge(estimate: float, expected: float, margin: float, relation: Relation) -> float:
+    """Return how far the estimate is from the nearest edge that separates the verdicts.
+
+    An interval decides (`decide`) when its half-width is below this distance.
+    """
+    offset = estimate - expected
     if relation == "greater":
         return abs(offset - margin)
     if relation == "less":

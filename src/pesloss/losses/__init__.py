@@ -11,14 +11,16 @@ from typing import Literal
 from pesloss.errors import wrong_value
 from pesloss.losses.base import EnergyLoss, ForceLoss, PowerLoss
 from pesloss.losses.metrics import METRICS
+from pesloss.runs import is_control
 
 __all__ = ["METRICS", "EnergyLoss", "ForceLoss", "PowerLoss", "energy_loss", "force_loss", "names"]
 
 
 def names(term: Literal["energy", "forces"]) -> list[str]:
-    """Return the names of the losses of one term: the files of its folder."""
+    """Return the names of the losses of one term, the files of its folder; controls last."""
     folder = Path(__file__).parent / term
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    found = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    return sorted(found, key=lambda name: (is_control(name), name))
 
 
 def energy_loss(name: str) -> type[EnergyLoss]:

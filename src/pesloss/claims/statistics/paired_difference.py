@@ -1,0 +1,96 @@
+"""Which of two losses has the smaller error on the same structures and seeds? (C8)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
+from pesloss.claims.runs import Comparison, families
+from pesloss.claims.statistics._options import choose
+from pesloss.inference import mean_over_seeds, seed_means
+
+SCOPE = "runs"
+REFERENCE = "standardized"
+LOSS_FILES = Path(__file__).parents[2] / "losses" / "energy"
+OTHERS = sorted({path.stem for path in LOSS_FILES.glob("[!_]*.py")} - {REFERENCE})
+OPTIONS = {
+    "of": ("energy", "energy_per_atom", "forces", "score"),
+    "against": (REFERENCE, *OTHERS),
+    "weights": ("best", "all"),
+}
+Metric = Callable[[Array], Array]
+
+
+def measure(
+    data: Comparison, options: Mapping[str, Any], sampling: Sampling
+) -> Iterator[Measurement | NotMeasurable]:
+    """Yield ``log(RMSE / RMSE of the loss it is compared with)`` on test structures.
+
+    Below 0: smaller errors than the loss named by ``against``. The logarithm is taken seed by seed
+    and averaged, so that no seed that failed outweighs the others. Both losses have the same seeds
+    and structures, which are drawn together. With ``weights: best`` each stands at its own best
+    force weight on validation data; with ``weights: all`` at equal weights, averaged over them.
+
+    ``of: energy`` is the RMSE of ΔE, ``energy_per_atom`` that of ΔE/N, ``forces`` that of all
+    force components; ``score`` the difference of `pesloss.claims.runs.score`, by which best
+    weights are chosen too.
+    """
+    chosen = choose(options, OPTIONS, "paired_difference")
+    reference = chosen["against"]
+    if reference not in data.losses:
+        raise NotMeasurable(f"{data.dataset}: no run of loss {reference}")
+    at_best = chosen["weights"] == "best"
+    group = families(data.tested())
+    for loss in [name for name in data.losses if name != reference]:
+        weights = (
+            [(data.best_weight(loss), data.best_weight(reference))]
+            if at_best
+            else [(weight, weight) for weight in data.force_weights]
+        )
+        pairs = [
+            (
+                log_error(data, loss, one, chosen["of"]),
+                log_error(data, reference, two, chosen["of"]),
+            )
+            for one, two in weights
+        ]
+
+        def statistic(cells: Array, pairs: list[tuple[Metric, Metric]] = pairs) -> Array:
+            differences = [own(cells) - other(cells) for own, other in pairs]
+            return mean_over_seeds(np.mean(differences, axis=0), cells)
+
+        yield sampling.interval(
+            statistic,
+            group,
+            len(data.of(loss, weights[0][0])),
+            loss=loss,
+            group=f"against {reference}",
+            force_weight=weights[0][0] if at_best else None,
+        )
+
+
+def log_error(data: Comparison, loss: str, force_weight: float, of: str) -> Metric:
+    """Return the log error of each seed (B, n_seeds) as a function of weights (B, n_seeds, K)."""
+    n = data.values(loss, force_weight, lambda table: table.n_atoms)
+    square = data.values(loss, force_weight, lambda table: table.energy_error**2)
+
+    def energy(power: int) -> Metric:
+        return lambda cells: np.asarray(0.5 * np.log(seed_means(square / n**power, cells)))
+
+    if of == "energy":
+        return energy(0)
+    if of == "energy_per_atom":
+        return energy(2)
+    force = data.values(loss, force_weight, lambda table: table.force_mse) * n
+
+    def forces(cells: Array) -> Array:
+        return np.asarray(0.5 * np.log(seed_means(force, cells) / seed_means(n, cells)))
+
+    if of == "forces":
+        return forces
+    energies = [energy(power) for power in (0, 1, 2)]
+    return lambda cells: np.asarray(
+        (np.mean([one(cells) for one in energies], axis=0) + forces(cells)) / 2
+    )
