@@ -104,7 +104,7 @@ def test_verdicts_on_labels_know_no_seeds() -> None:
 
 
 def test_mistakes_are_one_line(folder: Path) -> None:
-    assert "ablation is 'dft'; allowed: control_" in failure(
+    assert "ablation is 'dft'; allowed: all_losses" in failure(
         lambda: add_seeds("dft", folder=folder)
     )
     assert "no runs" in failure(lambda: add_seeds("label_exponent", folder=folder))
@@ -118,7 +118,7 @@ def test_mistakes_are_one_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds: {default: {dft: 4}}", "seeds.default is 'dft'; allowed: control_"),
+        ("seeds: {default: {dft: 4}}", "seeds.default is 'dft'; allowed: all_losses"),
         ("seeds: {default: {dft_errors: 2}}", "default.dft_errors is 2; allowed: at least 3"),
         ("seeds: {default: {dft_errors: none}}", "seeds.default.dft_errors is 'none'"),
         ("seeds: {default: {label_exponent: 4}}", "seeds.default.label_exponent: .* has no runs"),
