@@ -77,13 +77,14 @@ def _curves(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(part.exponent, part.data_needed, color=shade)
         axes.plot(part.exponent, part.data_needed_simulated, "o", color=shade, mfc="white", ms=4)
         axes.plot(part.twice_alpha.iloc[0], 0.925, "^", color=shade, ms=7, zorder=5)
-    axes.text(0.5, 0.935, "▲ 2α of the energies", ha="center", va="bottom", fontsize=7.5,
+    axes.text(0.53, 0.9, "▲ 2α of the energies", ha="center", va="bottom", fontsize=7.5,
               color=GUIDE)  # fmt: skip
     for place, (part, shade) in enumerate(zip(parts, SHADES, strict=False)):
         name = wording.dataset(str(part.dataset.iloc[0]))
         best = part.best_exponent.iloc[0]
         axes.text(0.98, 0.97 - 0.055 * place, f"{name}: best p {best:.2f}", color=shade, ha="right",
-                  va="top", transform=axes.transAxes, fontsize=8)  # fmt: skip
+                  va="top", transform=axes.transAxes, fontsize=8, zorder=6,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
 
 
 def _points(axes: Axes, table: pd.DataFrame) -> None:
