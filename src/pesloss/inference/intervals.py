@@ -181,8 +181,15 @@ def two_level_interval(
     families with seeds, and V_s (seeds, by jackknife), from which the interaction is removed.
     The squared half-width is ``t_g² V_g + t_s² V_s`` with `effective_dof` for the families and
     n_seeds − 1 degrees of freedom for the seeds (modified large-sample interval, Burdick &
-    Graybill 1992). In simulations 95 % intervals cover 95 to 97 % with 3 or 5 seeds and 92 to 97 %
-    with 2; with 2 or 3 seeds that differ they are wide (t = 12.7 or 4.3), and rightly so.
+    Graybill 1992); with 2 or 3 seeds that differ it is wide (t = 12.7 or 4.3), and rightly so.
+
+    Coverage of 95 % intervals over 2,000 simulated studies each (`pesloss.inference.calibration`):
+    95 to 97 % for exponents of errors with 2 to 5 seeds, whatever the tails, and 93 to 97 % for
+    paired differences with 5. The boundary: where seeds differ about as much as structures
+    under a seed do, two or three of them often look alike by chance, V_s comes out as zero, and
+    the interval is too short. Then 87 to 92 % are covered with 2 seeds (90 % of exponents whose
+    spread over seeds is 0.2) and 91 to 93 % of paired differences with 3; false one-sided
+    verdicts reach 6 % with 2 seeds, and stay below 5 % with 3 and 5.
 
     With one seed the interval covers new structures for this one trained model; nothing can be
     said about another training.
