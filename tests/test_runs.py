@@ -90,6 +90,14 @@ def test_a_setting_varied_to_its_usual_value_is_the_usual_run() -> None:
     )
 
 
+def test_toy_sizes_try_few_seeds_and_values() -> None:
+    grid = ablation(seeds=(3, 4), vary={"cutoff": (2.0, 3.0, 4.0)}, force_weights=(1.0,))
+    toy = CONFIG.model_copy(update={"most_seeds": 1, "most_values": 2})
+    found = set(expand(grid, toy, MODELS, ("a",)))
+    assert {run.seed for run in found} == {3}
+    assert {run.variant for run in found} == {"cutoff=2", "cutoff=3"}
+
+
 @pytest.mark.parametrize("tuned", ["n_steps", "n_features", "no_such_key"])
 def test_only_a_varied_setting_of_the_training_is_tuned(tuned: str) -> None:
     with pytest.raises(ValidationError, match=f"runs.tuned is '{tuned}'; allowed: learning_rate"):

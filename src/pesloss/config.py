@@ -124,6 +124,12 @@ class SuiteConfig(Strict):
     force_weights: tuple[PositiveFloat, ...] = Field(
         (0.1, 1.0, 10.0), min_length=1, description="default sweep of the force weight"
     )
+    most_seeds: PositiveInt | None = Field(
+        None, description="no more seeds than this in any ablation, for toy sizes"
+    )
+    most_values: PositiveInt | None = Field(
+        None, description="no more values than this of a varied setting, for toy sizes"
+    )
     training: TrainingSpec = TrainingSpec()
     splits: dict[str, float] = Field(
         {"train": 0.6, "validation": 0.15, "test": 0.25}, description="share of each split"

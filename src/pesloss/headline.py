@@ -7,19 +7,22 @@ from pesloss.report import MARKS, number
 from pesloss.runs import BASE
 
 
-def exponent_table(claims: pd.DataFrame) -> str:
+def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> str:
     """Write the exponents of labels (C2) and of errors (C7) side by side.
 
     Parameters
     ----------
     claims
         ``results/tables/claims.csv``.
+    best
+        ``results/tables/best_exponent.csv``: the best p of models fitted exactly.
 
     Returns
     -------
     str
         Markdown: one row a dataset and model; exponents with 95 % intervals and the verdict on √N;
-        within one phase the range over phases (and losses) and how many are √N.
+        within one phase the range over phases (and losses) and how many are √N; the best p of
+        weights 1/N^p for a linear model.
     """
     text = ["model", "loss", "options", "must_be", "group", "variant"]
     claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
@@ -32,6 +35,7 @@ def exponent_table(claims: pd.DataFrame) -> str:
     heads = ["data", "labels", "labels within one phase"]
     heads += [f"errors, {wording.loss(name)}" for name in losses]
     heads += ["errors within one phase, all losses"] if len(within) else []
+    heads += [] if best is None else ["best p, linear model"]
     lines = [_row(heads), _row(["---"] * len(heads))]
     for dataset in wording.ordered(labels.dataset, wording.DATASETS):
         about, trained = labels[labels.dataset == dataset], energies[energies.dataset == dataset]
@@ -43,9 +47,19 @@ def exponent_table(claims: pd.DataFrame) -> str:
             if len(within):
                 chosen = (within.dataset == dataset) & (within.model == model)
                 cells.append(_phases(within[chosen]))
+            if best is not None:
+                cells.append(_best(best[best.dataset == dataset]) if first else "")
             name = wording.dataset(dataset, model)
             lines.append(_row([name, *(own if first else ["", ""]), *cells]))
     return "\n".join(lines) + "\n"
+
+
+def _best(rows: pd.DataFrame) -> str:
+    if rows.empty or rows.best_p_variance.isna().all():
+        return ""
+    row = rows.iloc[0]
+    ends = f"[{number(row.best_p_variance_low)}, {number(row.best_p_variance_high)}]"
+    return f"{number(row.best_p_variance)} {ends}"
 
 
 def _row(cells: list[str]) -> str:

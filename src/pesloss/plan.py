@@ -281,7 +281,7 @@ def _expand(
 ) -> Iterator[Run]:
     changes = [
         tuple(zip(grid.vary, values, strict=True))
-        for values in itertools.product(*grid.vary.values())
+        for values in itertools.product(*(v[: config.most_values] for v in grid.vary.values()))
     ]
     for model, energy, force, metric, weight, seed, changed in itertools.product(
         grid.models,
@@ -289,7 +289,7 @@ def _expand(
         grid.force_losses,
         grid.metrics,
         grid.force_weights or config.force_weights,
-        grid.seeds or config.seeds,
+        (grid.seeds or config.seeds)[: config.most_seeds],
         changes,
     ):
         usual = {**config.training.model_dump(), **models[model].model_dump()}

@@ -14,7 +14,10 @@ TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
     "group_errors.csv", "species_errors.csv", "verdicts.md",
 )  # fmt: skip
-WHERE_THERE = ("guide.md", "claim_cost.csv", "training_rates.csv")  # since the report has pages
+WHERE_THERE = (
+    "guide.md", "claim_cost.csv", "training_rates.csv", "best_exponent.csv", "efficiency.csv",
+    "weight_transfer.csv", "regret.csv", "correlation.csv", "predicted_exponents.csv",
+)  # fmt: skip
 
 
 def keep_reference(results: Path, reference: Path, preset: str = "default") -> None:
@@ -61,12 +64,24 @@ def readme_with_tables(readme: str, reference: Path) -> str:
     origin = read_json(reference / "origin.json", ("preset", "commits_of_runs", "n_runs"))
     commits = ", ".join(f"`{commit[:10]}`" for commit in origin["commits_of_runs"])
     source = f"From preset `{origin['preset']}`: {origin['n_runs']} trainings at commit {commits}."
-    exponents = exponent_table(read_table(reference / "tables" / "claims.csv", ("claim",)))
-    cost = run_times(read_table(reference / "tables" / "cost.csv", ("rule", "seconds")))
+    tables = reference / "tables"
+    found = tables / "best_exponent.csv"
+    best = read_table(found, ("dataset", "best_p_variance")) if found.is_file() else None
+    exponents = exponent_table(read_table(tables / "claims.csv", ("claim",)), best)
+    cost = run_times(read_table(tables / "cost.csv", ("rule", "seconds")))
     blocks = {"exponents": exponents, "verdicts": verdicts, "origin": source, "cost": cost}
+    blocks["guide"] = in_short(tables / "guide.md")
     for name, block in blocks.items():
         readme = splice(readme, name, block)
     return readme
+
+
+def in_short(guide: Path) -> str:
+    """Return the first section of the guide without its heading; nothing where there is none."""
+    if not guide.is_file():
+        return ""
+    _, _, text = guide.read_text(encoding="utf-8").partition("### In short\n")
+    return text.partition("\n### ")[0].strip()
 
 
 def main() -> int:

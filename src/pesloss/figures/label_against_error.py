@@ -21,11 +21,12 @@ from pesloss.drawing import (
 )
 from pesloss.figures._claims import exponents
 
-SOURCES = ("claims.csv",)
+SOURCES = ("claims.csv", "best_exponent.csv")
 TITLE = "Growth with size: exponents of label deviations and of energy errors"
+BEST = "best_p"
 CAPTION = (
     "Exponents of growth with size, a block a data set: labels in grey, errors of trained models "
-    "by loss in colour. At ½ the proposal holds (√N); at 1 deviations add up as N. "
+    "by loss in colour, half the best p of a linear model in white. At ½ the proposal holds (√N); at 1 deviations add up as N. "
     "Where errors lie left of the labels, models have learnt what the atoms of a structure share."
 )
 COLUMNS = [
@@ -49,8 +50,13 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     labels = exponents(claims, "label_exponent").assign(series="labels")
     errors = exponents(claims, "error_exponent")
     errors["series"] = errors.loss
-    found = pd.concat([labels, errors]).rename(columns={"estimate": "exponent"})
-    return found[COLUMNS]
+    best = sources["best_exponent.csv"]
+    best = best[best.best_p_variance.notna() & best.dataset.isin(set(labels.dataset))]
+    ends = (("estimate", ""), ("low", "_low"), ("high", "_high"))
+    halves = {column: best[f"best_p_variance{end}"] / 2 for column, end in ends}
+    weights = pd.DataFrame({"dataset": best.dataset, "model": "", "series": BEST, **halves})
+    parts = [part for part in (labels, errors, weights) if len(part)] or [labels]
+    return pd.concat(parts).rename(columns={"estimate": "exponent"})[COLUMNS]
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -84,16 +90,19 @@ def _rows(table: pd.DataFrame) -> list[Any]:
     rows: list[Any] = []
     for dataset, model in by_dataset(table):
         part = table[(table.dataset == dataset) & (table.model == model)]
-        labels, errors = part[part.series == "labels"], part[part.series != "labels"]
+        labels = part[part.series == "labels"]
+        errors = part[~part.series.isin(["labels", BEST])]
         if model == "" and (table[table.dataset == dataset].model != "").any():
             continue
         if model == "schnet":
             labels = table[(table.dataset == dataset) & (table.series == "labels")]
         rows.append(wording.dataset(dataset, model))
         rows += labels.sort_values("estimator").to_dict("records")
+        best = table[(table.dataset == dataset) & (table.series == BEST)]
         rows += [
             errors[errors.series == loss].iloc[0].to_dict() for loss in losses_in(errors, "series")
         ]
+        rows += best.to_dict("records") if model in ("", "schnet") else []
     return rows
 
 
@@ -106,14 +115,21 @@ def _row(axes: Axes, place: int, row: Any) -> None:
         axes.axhline(place - 0.5, color="#DDDDDD", lw=0.6, zorder=0)
         return
     is_label = row["series"] == "labels"
-    shade = LABELS_COLOUR if is_label else colour(row["series"])
+    of_model = row["series"] not in ("labels", BEST)
+    shade = colour(row["series"]) if of_model else LABELS_COLOUR
     axes.plot([row["low"], row["high"]], [place, place], color=shade, lw=1.6, clip_on=True)
-    face = "white" if row["estimator"] == "line" else shade
-    shape = "D" if is_label else marker(row["series"])
+    face = "white" if row["estimator"] == "line" or row["series"] == BEST else shade
+    shape = marker(row["series"]) if of_model else "D" if is_label else "*"
     axes.plot(row["exponent"], place, marker=shape, color=shade, markerfacecolor=face, ls="none")
-    name = "labels" + (", line fit" if row["estimator"] == "line" else "") if is_label else (
-        f"errors, {wording.loss(row['series'])}"
-    )  # fmt: skip
+    name = _name(row)
     axes.text(-0.02, place, name, transform=beside, ha="right", va="center", color=shade)
     text = interval_text(row["exponent"], row["low"], row["high"])
     axes.text(1.02, place, text, transform=beside, va="center", color=shade, fontsize=7.5)
+
+
+def _name(row: Any) -> str:
+    if row["series"] == BEST:
+        return "best p ÷ 2, linear model"
+    if row["series"] != "labels":
+        return f"errors, {wording.loss(row['series'])}"
+    return "labels, line fit" if row["estimator"] == "line" else "labels"
