@@ -184,12 +184,12 @@ def two_level_interval(
     Graybill 1992); with 2 or 3 seeds that differ it is wide (t = 12.7 or 4.3), and rightly so.
 
     Coverage of 95 % intervals over 2,000 simulated studies each (`pesloss.inference.calibration`):
-    95 to 97 % for exponents of errors with 2 to 5 seeds, whatever the tails, and 93 to 97 % for
-    paired differences with 5. The boundary: where seeds differ about as much as structures
-    under a seed do, two or three of them often look alike by chance, V_s comes out as zero, and
-    the interval is too short. Then 87 to 92 % are covered with 2 seeds (90 % of exponents whose
-    spread over seeds is 0.2) and 91 to 93 % of paired differences with 3; false one-sided
-    verdicts reach 6 % with 2 seeds, and stay below 5 % with 3 and 5.
+    94 to 97 % for exponents of errors with 3 or 5 seeds, whatever the tails, and 93 to 96 % for
+    paired differences with 5. The boundary: two or three seeds that differ look alike by chance
+    in 13 to 33 % of the studies, V_s comes out as zero, and the interval is too short. Then 91 to
+    93 % of paired differences are covered with 3 seeds and 87 to 91 % with 2 (90 % of exponents
+    whose spread over seeds is 0.2); false one-sided verdicts reach 6 % with 2 seeds and stay
+    below 5 % with 3 and 5.
 
     With one seed the interval covers new structures for this one trained model; nothing can be
     said about another training.
