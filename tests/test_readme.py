@@ -25,7 +25,7 @@ def test_verdicts_of_the_reference_follow_from_its_claims() -> None:
 def test_files_and_targets_the_readme_names_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"(?<![a-z])make ([a-z]+)", readme)):
+    for target in set(re.findall(r"(?<![a-z])make ([a-z-]+)", readme)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", readme):
         assert (ROOT / link).exists(), link

@@ -11,6 +11,8 @@ LOSSES = {
     "standardized": "standardized",
     "correlated": "correlated",
     "calibrated": "calibrated",
+    "control_same": "raw (control)",
+    "control_factor": "raw × 23 (control)",
 }
 
 DATASETS = {
@@ -83,6 +85,8 @@ STATISTICS = {
     "force_moment": "",
     "force_exponent": "exponent",
     "force_species_balance": "spread over species",
+    "paired_difference": "log ratio of errors",
+    "capacity_effect": "small model less large model",
     "unit_difference": "difference after another unit",
     "best_weight_spread": "decades between best weights",
     "weight_regret": "regret of another's weight",
@@ -106,6 +110,12 @@ _OPTIONS = {
     "by=phase": "by phase",
     "of=forces": "of forces",
     "of=worst": "(worst)",
+    "of=energy": "(energies)",
+    "of=energy_per_atom": "(energies per atom)",
+    "of=score": "(energies and forces)",
+    "weights=all": "at all weights",
+    "against=raw": "against raw",
+    "against=per_atom": "against 1/N",
     "of=mean": "(mean)",
     "outputs=standardized": "(outputs standardized)",
     "outputs=plain": "(outputs plain)",

@@ -26,7 +26,8 @@ TITLE = "Growth with size: exponents of label deviations and of energy errors"
 BEST = "best_p"
 CAPTION = (
     "Exponents of growth with size, a block a data set: labels in grey, errors of trained models "
-    "by loss in colour, half the best p of a linear model in white. At ½ the proposal holds (√N); at 1 deviations add up as N. "
+    "by loss in colour, half the best p of a linear model in white. At ½ the proposal holds (√N); "
+    "at 1 deviations add up as N. "
     "Where errors lie left of the labels, models have learnt what the atoms of a structure share."
 )
 COLUMNS = [

@@ -12,12 +12,11 @@ from pesloss.drawing import by_dataset, colour, end_labels, grid, losses_in, not
 from pesloss.figures._runs import CELL, comparable
 
 SOURCES = ("history.csv",)
-TITLE = "Validation errors at equal steps and at equal time, force weight 1, mean over seeds"
+TITLE = "Validation errors at equal steps and at equal time, at the usual force weight"
 CAPTION = (
     "Validation errors of energies and forces while models train, at equal steps (left) and at "
     "equal time (right); lines that end together say that the loss does not matter."
 )
-WEIGHT = 1.0
 ERRORS = {
     "energy_rmse_ev_per_atom": "energy rmse (meV/atom)",
     "force_rmse_ev_per_angstrom": "force rmse (meV/Å)",
@@ -25,11 +24,15 @@ ERRORS = {
 
 
 def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the geometric mean over seeds of errors (eV) by loss, step and mean time (s)."""
+    """Return the geometric mean over seeds of errors (eV) by loss, step and mean time (s).
+
+    At the force weight that most runs have.
+    """
     curves = comparable(sources["history.csv"])
-    curves = curves[curves.force_weight == WEIGHT]
+    usual = curves.force_weight.mode()
+    curves = curves[curves.force_weight.isin(usual.tail(1))]
     logs = curves.assign(**{name: np.log(curves[name]) for name in ERRORS})
-    means = logs.groupby([*CELL, "step"])[["seconds", *ERRORS]].mean().reset_index()
+    means = logs.groupby([*CELL, "force_weight", "step"])[["seconds", *ERRORS]].mean().reset_index()
     counts = curves.groupby([*CELL, "step"]).seed.nunique().rename("n_seeds").reset_index()
     means[list(ERRORS)] = np.exp(means[list(ERRORS)])
     return means.merge(counts, on=[*CELL, "step"])
@@ -39,8 +42,9 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw one row a dataset and model: energies and forces against steps, then against time."""
     pairs = by_dataset(table)
     if not pairs:
-        return nothing(TITLE, f"no runs at force weight {WEIGHT:g}")
-    figure, axes = grid(len(pairs), 4, TITLE, (3.0, 2.2))
+        return nothing(TITLE, "no runs to compare")
+    title = f"{TITLE}, {table.force_weight.iloc[0]:g}; mean over seeds"
+    figure, axes = grid(len(pairs), 4, title, (3.0, 2.2))
     for row, (dataset, model) in zip(axes, pairs, strict=True):
         part = table[(table.dataset == dataset) & (table.model == model)]
         for one, (x, error) in zip(row, ((x, e) for x in ("step", "seconds") for e in ERRORS),
