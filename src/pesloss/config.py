@@ -124,6 +124,9 @@ class SuiteConfig(Strict):
     force_weights: tuple[PositiveFloat, ...] = Field(
         (0.1, 1.0, 10.0), min_length=1, description="default sweep of the force weight"
     )
+    most_datasets: PositiveInt | None = Field(
+        None, description="no more datasets than this in any ablation, for toy sizes"
+    )
     most_seeds: PositiveInt | None = Field(
         None, description="no more seeds than this in any ablation, for toy sizes"
     )

@@ -132,12 +132,15 @@ class Suite:
 
     def datasets_of(self, ablation: str) -> list[str]:
         """Return the datasets an ablation uses, of those that are in the suite."""
-        return [name for name in self.ablations[ablation].datasets if name in self.datasets]
+        found = [name for name in self.ablations[ablation].datasets if name in self.datasets]
+        return found[: self.config.most_datasets]
 
     def runs_of(self, ablation: str) -> list[Run]:
         """Return the runs of an ablation."""
         spec = self.ablations[ablation]
-        return sorted(set(expand(spec, self.config, self.models, tuple(self.datasets))))
+        return sorted(
+            set(expand(spec, self.config, self.models, tuple(self.datasets_of(ablation))))
+        )
 
     def inputs_of(self, ablation: str) -> list[str]:
         """Return the further results that the statistics of an ablation's claims need.
