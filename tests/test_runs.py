@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pesloss.config import Ablation, RunGrid, SuiteConfig
+from pesloss.config import Ablation, Limits, RunGrid, SuiteConfig
 from pesloss.errors import PeslossError
 from pesloss.plan import expand
 from pesloss.runs import RUN_COLUMNS, Run, parse_variant, same_except, settings_of
@@ -91,10 +91,10 @@ def test_a_setting_varied_to_its_usual_value_is_the_usual_run() -> None:
 
 
 def test_toy_sizes_try_few_seeds_and_values() -> None:
-    grid = ablation(seeds=(3, 4), vary={"cutoff": (2.0, 3.0, 4.0)}, force_weights=(1.0,))
-    toy = CONFIG.model_copy(update={"most_seeds": 1, "most_values": 2})
+    grid = ablation(seeds=(3, 4), vary={"cutoff": (2.0, 3.0, 4.0)}, force_weights=(1.0, 5.0))
+    toy = CONFIG.model_copy(update={"most": Limits(seeds=1, force_weights=1, values=2)})
     found = set(expand(grid, toy, MODELS, ("a",)))
-    assert {run.seed for run in found} == {3}
+    assert {(run.seed, run.force_weight) for run in found} == {(3, 1.0)}
     assert {run.variant for run in found} == {"cutoff=2", "cutoff=3"}
 
 

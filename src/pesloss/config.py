@@ -108,6 +108,15 @@ class Ablation(Strict):
         return self
 
 
+class Limits(Strict):
+    """How much of each ablation a toy preset does: no more than these, the first ones."""
+
+    datasets: PositiveInt | None = Field(None, description="datasets of an ablation")
+    seeds: PositiveInt | None = Field(None, description="seeds")
+    force_weights: PositiveInt | None = Field(None, description="force weights")
+    values: PositiveInt | None = Field(None, description="values of each varied setting")
+
+
 class SuiteConfig(Strict):
     """config/config.yaml: what is common to all ablations."""
 
@@ -124,15 +133,7 @@ class SuiteConfig(Strict):
     force_weights: tuple[PositiveFloat, ...] = Field(
         (0.1, 1.0, 10.0), min_length=1, description="default sweep of the force weight"
     )
-    most_datasets: PositiveInt | None = Field(
-        None, description="no more datasets than this in any ablation, for toy sizes"
-    )
-    most_seeds: PositiveInt | None = Field(
-        None, description="no more seeds than this in any ablation, for toy sizes"
-    )
-    most_values: PositiveInt | None = Field(
-        None, description="no more values than this of a varied setting, for toy sizes"
-    )
+    most: Limits = Limits()
     training: TrainingSpec = TrainingSpec()
     splits: dict[str, float] = Field(
         {"train": 0.6, "validation": 0.15, "test": 0.25}, description="share of each split"

@@ -133,7 +133,7 @@ class Suite:
     def datasets_of(self, ablation: str) -> list[str]:
         """Return the datasets an ablation uses, of those that are in the suite."""
         found = [name for name in self.ablations[ablation].datasets if name in self.datasets]
-        return found[: self.config.most_datasets]
+        return found[: self.config.most.datasets]
 
     def runs_of(self, ablation: str) -> list[Run]:
         """Return the runs of an ablation."""
@@ -284,15 +284,15 @@ def _expand(
 ) -> Iterator[Run]:
     changes = [
         tuple(zip(grid.vary, values, strict=True))
-        for values in itertools.product(*(v[: config.most_values] for v in grid.vary.values()))
+        for values in itertools.product(*(v[: config.most.values] for v in grid.vary.values()))
     ]
     for model, energy, force, metric, weight, seed, changed in itertools.product(
         grid.models,
         grid.energy_losses,
         grid.force_losses,
         grid.metrics,
-        grid.force_weights or config.force_weights,
-        (grid.seeds or config.seeds)[: config.most_seeds],
+        (grid.force_weights or config.force_weights)[: config.most.force_weights],
+        (grid.seeds or config.seeds)[: config.most.seeds],
         changes,
     ):
         usual = {**config.training.model_dump(), **models[model].model_dump()}
