@@ -195,7 +195,7 @@ def designs() -> list[Design]:
     """Return the designs of the table.
 
     Small studies (200 structures in 100 families) with 2, 3 and 5 seeds, seeds that differ much,
-    labels (one seed), and studies of the default size (400 structures, 3 seeds).
+    labels (one seed), and studies of the default size (400 structures, 3 seeds and the default 5).
     """
     tails: tuple[Tails, ...] = ("normal", "student t5", "heavy")
     found = []
@@ -208,6 +208,9 @@ def designs() -> list[Design]:
         found += [Design(statistic, 200, 100, n_seeds, 0.2, "normal") for n_seeds in (2, 3, 5)]
         found += [Design(statistic, 200, 100, 3, 0.0, "normal")]
     found += [Design("error_exponent", 600, 600, 1, 0.0, law) for law in tails]
+    found += [
+        Design(statistic, 400, 200, 5, 0.05, law) for statistic in statistics for law in tails
+    ]
     return found
 
 
