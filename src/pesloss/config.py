@@ -134,6 +134,9 @@ class SuiteConfig(Strict):
         (0.1, 1.0, 10.0), min_length=1, description="default sweep of the force weight"
     )
     most: Limits = Limits()
+    sweep_everywhere: bool = Field(
+        False, description="sweep all force weights, also where an ablation names few of its own"
+    )
     training: TrainingSpec = TrainingSpec()
     splits: dict[str, float] = Field(
         {"train": 0.6, "validation": 0.15, "test": 0.25}, description="share of each split"

@@ -291,10 +291,16 @@ def _expand(
         grid.energy_losses,
         grid.force_losses,
         grid.metrics,
-        (grid.force_weights or config.force_weights)[: config.most.force_weights],
+        _force_weights(grid, config)[: config.most.force_weights],
         (grid.seeds or config.seeds)[: config.most.seeds],
         changes,
     ):
         usual = {**config.training.model_dump(), **models[model].model_dump()}
         changes_made = tuple((key, value) for key, value in changed if usual[key] != value)
         yield Run(dataset, model, energy, force, metric, weight, seed, changes_made)
+
+
+def _force_weights(grid: RunGrid, config: SuiteConfig) -> tuple[float, ...]:
+    if config.sweep_everywhere or not grid.force_weights:
+        return tuple(sorted({*config.force_weights, *(grid.force_weights or ())}))
+    return grid.force_weights
