@@ -90,6 +90,13 @@ def test_a_setting_varied_to_its_usual_value_is_the_usual_run() -> None:
     )
 
 
+def test_a_large_preset_sweeps_all_weights_in_every_ablation() -> None:
+    grid = ablation(seeds=(3,), force_weights=(1.0, 5.0))
+    large = CONFIG.model_copy(update={"sweep_everywhere": True})
+    weights = {run.force_weight for run in expand(grid, large, MODELS, ("a",))}
+    assert weights == {0.1, 1.0, 5.0}
+
+
 def test_toy_sizes_try_few_seeds_and_values() -> None:
     grid = ablation(seeds=(3, 4), vary={"cutoff": (2.0, 3.0, 4.0)}, force_weights=(1.0, 5.0))
     toy = CONFIG.model_copy(update={"most": Limits(seeds=1, force_weights=1, values=2)})
