@@ -14,7 +14,7 @@ from pesloss.errors import PeslossError, wrong_value
 from pesloss.more_seeds import MoreSeeds
 from pesloss.plan import Suite
 from pesloss.settings import ModelSpec
-from pesloss.specification import load, parse, read_yaml
+from pesloss.specification import load, load_all, parse, read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"
 READERS: dict[str, Callable[[Path], object]] = {
@@ -47,6 +47,39 @@ def test_every_dataset_and_model_is_used_by_some_ablation() -> None:
     suite = Suite.read(read_yaml(CONFIG / "config.yaml"), CONFIG)
     assert set(suite.datasets_in_use) == set(suite.datasets)
     assert {run.model for run in suite.runs} == set(suite.models)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIG / "ablations").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_claim_says_why_or_its_ablation_does(path: Path) -> None:
+    ablation = load(Ablation, path)
+    for claim in ablation.claims:
+        assert (claim.why or ablation.why or "").strip().endswith("."), claim.statistic
+
+
+def test_every_control_is_explained() -> None:
+    science = (CONFIG.parent / "docs" / "science.md").read_text(encoding="utf-8")
+    ablations = load_all(Ablation, CONFIG / "ablations")
+    controls = [name for name, a in ablations.items() if any(c.must_be for c in a.claims)]
+    assert len(controls) > 10
+    assert [name for name in controls if f"| `{name}` |" not in science] == []
+
+
+def test_a_toy_preset_uses_the_first_datasets_that_are_in_the_suite() -> None:
+    base = read_yaml(CONFIG / "config.yaml")
+    listed = load(Ablation, CONFIG / RUNS).datasets
+    present = ["emt_alloys", "si_sw"]
+    assert [listed.index(name) for name in present] == [2, 1]  # listed in another order
+    few = {**base, "datasets": present}
+    every = Suite.read(few, CONFIG)
+    assert every.datasets_of("losses_by_size") == ["si_sw", "emt_alloys"]
+    for number, names in ((1, ["si_sw"]), (2, ["si_sw", "emt_alloys"]), (3, present[::-1])):
+        toy = Suite.read({**few, "most": {"datasets": number}}, CONFIG)
+        assert toy.datasets_of("losses_by_size") == names
+        kept = [run for run in every.runs_of("losses_by_size") if run.dataset in names]
+        assert toy.runs_of("losses_by_size") == kept
+        assert {run.dataset for run in kept} == set(names)
 
 
 RUNS = "ablations/losses_by_size.yaml"

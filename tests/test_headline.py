@@ -49,3 +49,38 @@ def test_controls_and_changed_settings_are_not_in_it() -> None:
     table = exponent_table(claims)
     assert "0.10" not in table
     assert "0.60" not in table
+
+
+BEST = pd.DataFrame(
+    {
+        "dataset": ["si_sw", "emt_alloys"],
+        "best_p_variance": [1.25, float("nan")],
+        "best_p_variance_low": [1.0, float("nan")],
+        "best_p_variance_high": [1.5, float("nan")],
+    }
+)
+
+
+def test_best_exponents_stand_in_the_row_of_the_usual_model_where_there_are_some() -> None:
+    errors = {"loss": "raw", "variant": "base"}
+    claims = pd.DataFrame(
+        [
+            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            row("C7", 0.6, "undecided", model="schnet", **errors),
+            row("C7", 0.5, "supported", model="painn", **errors),
+            row("C2", 0.7, "contradicted", options="estimator=gamma", dataset="emt_alloys"),
+            row("C2", 0.8, "contradicted", options="estimator=gamma", dataset="labels"),
+        ]
+    )
+    without, table = exponent_table(claims), exponent_table(claims, BEST)
+    assert "best p" not in without
+    assert cells(table, 0)[-1] == "best p, linear model"
+    assert "1.25 [1.00, 1.50]" in table
+    assert table.count("1.25") == 1
+    lines = [cells(table, i) for i in range(2, len(table.splitlines()))]
+    assert [line[:-1] for line in lines] == [cells(without, i + 2) for i in range(len(lines))]
+    filled = [line for line in lines if line[-1]]
+    assert len(lines) == 4
+    assert len(filled) == 1
+    assert "0.90 [0.85, 0.95] ✘" in filled[0]
+    assert "0.60 [0.55, 0.65] ?" in filled[0]

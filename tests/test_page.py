@@ -9,9 +9,11 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from pesloss import plan
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS
+from pesloss.config import Ablation
 from pesloss.cost import RECORD_COLUMNS, claim_cost
 from pesloss.drawing import load
 from pesloss.errors import PeslossError
@@ -22,6 +24,7 @@ from pesloss.page.content import first_line
 from pesloss.page.write import Sources, page_files, write_report
 from pesloss.plan import Suite
 from pesloss.runs import Run
+from pesloss.specification import load as load_spec
 from pesloss.specification import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +104,7 @@ def _runs() -> pd.DataFrame:
     return pd.DataFrame(measured, columns=empty("runs").columns)
 
 
-ABLATIONS = ("label_exponent", "losses_by_size", "control_planted_one")
+ABLATIONS = ("label_exponent", "losses_by_size", "control_planted_one", "control_losses")
 USED = {"losses_by_size": [str(run.folder) for run in RUNS]}
 Make = Callable[..., Path]
 
@@ -123,7 +126,8 @@ def make(tmp_path: Path) -> Make:
             "cost": pd.DataFrame([["train", 4, 50.0, 11.0, 90.0]], columns=[
                 "rule", "n_jobs", "seconds", "longest_seconds", "peak_memory_mib"]),
             "claim_cost": claim_cost(records, used, {"label_exponent": ["C2"],
-                                     "losses_by_size": ["C7"], "control_planted_one": ["C2"]}),
+                                     "losses_by_size": ["C7"], "control_planted_one": ["C2"],
+                                     "control_losses": ["C8"]}),
             "records": records,
             **{name: table for name, table in changed.items() if name not in ("claims", "records")},
         }  # fmt: skip
@@ -223,6 +227,19 @@ def test_runs_are_listed_with_the_fields_of_their_records(make: Make) -> None:
     for part in ("abcdef0123", "data dddddddd", f"--force results/runs/{RUNS[0].folder}", "10.00"):
         assert part in text
     assert {str(run.folder) for run in RUNS} <= set(page.ids)
+
+
+def test_reasons_of_margins_are_shown_where_they_were_given(make: Make) -> None:
+    report = make()
+    index = (report / "index.html").read_text("utf-8")
+    for name in ABLATIONS:
+        page = (report / "ablations" / f"{name}.html").read_text("utf-8")
+        asked = load_spec(Ablation, ROOT / f"config/ablations/{name}.yaml")
+        own = [claim.why for claim in asked.claims if claim.why]
+        assert ("<th>why</th>" in page) == bool(own), name
+        for why in [*own, *([asked.why] if asked.why else [])]:
+            assert str(escape(why)) in page, name
+            assert str(escape(why)) in index, name
 
 
 def test_corrected_verdicts_are_shown_where_there_are_some(make: Make) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pesloss.errors import PeslossError
 from pesloss.files import write_json, write_text
-from pesloss.reference import TABLES, WHERE_THERE, keep_reference
+from pesloss.reference import TABLES, WHERE_THERE, in_short, keep_reference
 
 
 @pytest.fixture
@@ -48,3 +48,17 @@ def test_runs_of_files_that_no_commit_holds_are_refused(results: Path, tmp_path:
     write_json(results / "runs" / "b" / "record.json", {"commit": "abc123+changes"})
     with pytest.raises(PeslossError, match=r"commit is 'abc123\+changes'"):
         keep_reference(results, tmp_path / "reference")
+
+
+def test_the_first_section_of_the_guide_stands_alone(tmp_path: Path) -> None:
+    guide = tmp_path / "guide.md"
+    assert in_short(guide) == ""
+    first = "Take one of two.\n\n| loss | score |\n|---|---|\n| a | 1 |\n\n#### Not a section"
+    for text in (
+        f"# Guide\n\n### In short\n\n{first}\n\n### Which loss\n\nAll.\n\n### More\n\nMore.\n",
+        f"### In short\n{first}\n",
+    ):
+        write_text(guide, text)
+        assert in_short(guide) == first
+    write_text(guide, "### Which loss\n\nAll of it.\n")
+    assert in_short(guide) == ""

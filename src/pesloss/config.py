@@ -89,6 +89,9 @@ class Ablation(Strict):
         description="names in config/datasets; `own`: those that no ablation names",
     )
     runs: RunGrid | None = Field(None, description="trainings; left out: labels only")
+    why: str | None = Field(
+        None, description="why these values and margins, where claims do not say it themselves"
+    )
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="what is decided")
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pesloss import wording
 from pesloss.claims import statistics
-from pesloss.config import Ablation
+from pesloss.config import Ablation, ClaimSpec
 from pesloss.cost import HASHES, cost_by_claim
 from pesloss.provenance import PACKAGES
 from pesloss.report import ANSWERS, MARKS, counts, duration, expected, number
@@ -171,12 +171,12 @@ def _needed(row: pd.Series) -> str:
 
 
 def methods(ablations: Mapping[str, Ablation], held: Known) -> list[dict[str, Any]]:
-    """Return what each ablation asked, of what, and what it would accept."""
+    """Return what each ablation asked, of what, what it would accept, and why."""
     return [
         {
             "name": name,
             "question": ablation.question,
-            "why": str(getattr(ablation, "why", None) or ""),
+            "why": ablation.why or "",
             "datasets": [held.dataset(n) for n in ablation.datasets if n in held.datasets],
             "claims": [_asked(claim) for claim in ablation.claims],
         }
@@ -184,7 +184,7 @@ def methods(ablations: Mapping[str, Ablation], held: Known) -> list[dict[str, An
     ]
 
 
-def _asked(claim: Any) -> dict[str, str]:
+def _asked(claim: ClaimSpec) -> dict[str, str]:
     options = " ".join(f"{key}={value}" for key, value in claim.options.items())
     asked = pd.Series({name: getattr(claim, name) for name in ("relation", "expected", "margin")})
     return {
@@ -194,6 +194,7 @@ def _asked(claim: Any) -> dict[str, str]:
         "losses": ", ".join(map(wording.loss, claim.losses or ())),
         "expected": expected(asked),
         "level": f"{100 * claim.level:g} %",
+        "why": claim.why or "",
         "must_be": claim.must_be or "",
     }
 
