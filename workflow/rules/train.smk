@@ -17,5 +17,8 @@ rule train:
     params:
         code=code_of_training,
         training=suite.config.training.model_dump(),
+        device=suite.config.device,
+    resources:
+        gpu=int(suite.config.device == "auto"),
     script:
         "../scripts/train.py"
