@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import RUN, RunTiny, Tiny, files_in
@@ -13,12 +14,13 @@ from remote import REMOTE, Remote
 from torch import Tensor, nn
 
 from pesloss import devices, pair_kernels
-from pesloss.files import read_json
+from pesloss.files import read_json, read_table
 from pesloss.runs import Run
 from pesloss.training.job import RunFiles, prepare, splits_of
 
 TABLES = ("history", "loss_signal", "gradient_signal", "predictions")
 ADAM = torch.optim.Adam
+ROUNDING = 1e-4  # a thousand times that of float32: a dozen steps add it up
 
 
 def same_results(one: RunFiles, other: RunFiles) -> bool:
@@ -131,11 +133,18 @@ def test_a_run_on_another_device_ends_with_the_same_numbers(
     monkeypatch.setattr(devices, "choose", lambda choice: REMOTE)
     with Remote():
         there = run_tiny("there", run, data, device="auto")
-    assert same_results(here, there)
+    for name in TABLES[:-1]:
+        one, other = (read_table(getattr(files, name)) for files in (here, there))
+        pd.testing.assert_frame_equal(one, other, rtol=ROUNDING)
+    found, expected = np.load(there.predictions), np.load(here.predictions)
+    for name in ("energy", "forces", "local_energy"):
+        scale = np.abs(expected[name]).max()
+        assert np.allclose(found[name], expected[name], rtol=0, atol=ROUNDING * scale)
     records = [read_json(files.record) for files in (here, there)]
     assert [record.pop("device") for record in records] == ["cpu", REMOTE.type]
     assert [record["hashes"].pop("device") for record in records] == ["cpu", REMOTE.type]
-    assert records[0]["hashes"] == records[1]["hashes"]
+    one, other = (record["hashes"] for record in records)
+    assert {key for key in one if one[key] != other[key]} <= {"final_weights"}
     assert records[1]["sums_over_pairs"] == "torch"
     weights = torch.load(there.weights, weights_only=True)
     assert {value.device for value in weights.values()} == {devices.CPU}
