@@ -219,7 +219,9 @@ def test_labels_without_forces_have_no_force_statistics(made: Made) -> None:
 
 
 Errors = Callable[[Run, pd.DataFrame], Array]
-HASHES = ("data", "split", "statistics", "model", "training", "initial_weights", "batches")
+HASHES = (
+    "data", "split", "statistics", "model", "training", "device", "initial_weights", "batches"
+)  # fmt: skip
 
 
 class Shelf:

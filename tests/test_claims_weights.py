@@ -26,7 +26,7 @@ Change = Callable[[Run, pd.DataFrame], Array]
 BEND = 0.2  # of the planted curves: score = height + BEND (log10 w − best)²
 HASHES = (
     "data", "split", "statistics", "model", "training", "training_in_ev", "initial_weights",
-    "batches",
+    "batches", "device",
 )  # fmt: skip
 SETTINGS = {"term_constants": True, "standardized_outputs": True, "units_per_ev": 1.0}
 

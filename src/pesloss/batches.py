@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pesloss.devices import CPU
 from pesloss.errors import PeslossError
 from pesloss.graphs import Graphs
 from pesloss.messages import Pairs
@@ -27,7 +28,7 @@ class Batch:
 
 
 class Batcher:
-    """Makes batches by slicing tensors that are in memory once.
+    """Makes batches by slicing tensors that are in the memory of ``device`` once.
 
     Raises
     ------
@@ -35,8 +36,11 @@ class Batcher:
         When a structure's neighbour list does not hold every pair in both directions.
     """
 
-    def __init__(self, graphs: Graphs, dtype: torch.dtype = torch.float32) -> None:
-        self.n_atoms = torch.as_tensor(graphs.n_atoms)
+    def __init__(
+        self, graphs: Graphs, dtype: torch.dtype = torch.float32, device: torch.device = CPU
+    ) -> None:
+        self.device = device
+        self.n_atoms = torch.as_tensor(graphs.n_atoms, device=device)
         once = each_once(graphs)
         owner = np.repeat(np.arange(len(graphs.n_pairs)), graphs.n_pairs)[once]
         n_pairs = np.bincount(owner, minlength=len(graphs.n_pairs))
@@ -45,26 +49,27 @@ class Batcher:
             raise PeslossError(
                 f"graphs: structure {name} has neighbour pairs in one direction only"
             )
-        self.n_pairs = torch.as_tensor(n_pairs)
+        self.n_pairs = torch.as_tensor(n_pairs, device=device)
         self.first_atom = self.n_atoms.cumsum(0) - self.n_atoms
         self.first_pair = self.n_pairs.cumsum(0) - self.n_pairs
-        self.numbers = torch.as_tensor(graphs.numbers)
-        self.positions = torch.as_tensor(graphs.positions, dtype=dtype)
-        self.offset = torch.as_tensor(graphs.offset[once], dtype=dtype)
-        self.first = torch.as_tensor(graphs.centre[once])
-        self.second = torch.as_tensor(graphs.neighbour[once])
+        self.numbers = torch.as_tensor(graphs.numbers, device=device)
+        self.positions = torch.as_tensor(graphs.positions, dtype=dtype, device=device)
+        self.offset = torch.as_tensor(graphs.offset[once], dtype=dtype, device=device)
+        self.first = torch.as_tensor(graphs.centre[once], device=device)
+        self.second = torch.as_tensor(graphs.neighbour[once], device=device)
 
     def __call__(self, index: NDArray[np.int64]) -> Batch:
         """Return the batch of the structures at ``index``."""
-        chosen = torch.as_tensor(index)
+        chosen = torch.as_tensor(index, device=self.device)
         n_atoms, n_pairs = self.n_atoms[chosen], self.n_pairs[chosen]
         atom = ranges(self.first_atom[chosen], n_atoms)
         pair = ranges(self.first_pair[chosen], n_pairs)
         shift = torch.repeat_interleave(n_atoms.cumsum(0) - n_atoms, n_pairs)
+        number = torch.arange(len(chosen), device=self.device)
         return Batch(
             index=index,
             n_atoms=n_atoms,
-            structure=torch.repeat_interleave(torch.arange(len(chosen)), n_atoms),
+            structure=torch.repeat_interleave(number, n_atoms),
             atom=atom,
             numbers=self.numbers[atom],
             positions=self.positions[atom],
@@ -87,4 +92,5 @@ def each_once(graphs: Graphs) -> NDArray[np.bool_]:
 def ranges(start: Tensor, length: Tensor) -> Tensor:
     """Return ``start_k, start_k + 1, …`` with ``length_k`` entries for each k, concatenated."""
     before = length.cumsum(0) - length
-    return torch.arange(int(length.sum())) + torch.repeat_interleave(start - before, length)
+    place = torch.arange(int(length.sum()), device=length.device)
+    return place + torch.repeat_interleave(start - before, length)

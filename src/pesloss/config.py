@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.settings import Device, ModelSpec, TrainingSpec
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 Relation = Literal["equals", "differs", "greater", "less"]
@@ -141,6 +141,9 @@ class SuiteConfig(Strict):
         False, description="sweep all force weights, also where an ablation names few of its own"
     )
     training: TrainingSpec = TrainingSpec()
+    device: Device = Field(
+        "cpu", description="what trainings run on; auto: a GPU where there is one, otherwise cpu"
+    )
     splits: dict[str, float] = Field(
         {"train": 0.6, "validation": 0.15, "test": 0.25}, description="share of each split"
     )

@@ -20,8 +20,9 @@ HASHES = (
     "final_weights",
 )  # fmt: skip
 RECORD_COLUMNS = [
-    "run", *RUN_COLUMNS, "seconds", "peak_memory_mib", "n_steps", "batch_size", "n_features",
-    "n_interactions", "n_train", "n_parameters", *(f"final_{name}" for name in FINAL), "commit",
+    "run", *RUN_COLUMNS, "device", "seconds", "peak_memory_mib", "n_steps", "batch_size",
+    "n_features", "n_interactions", "n_train", "n_parameters",
+    *(f"final_{name}" for name in FINAL), "commit",
     *(f"hash_{name}" for name in HASHES), *("python", *provenance.PACKAGES), "repeat_with",
 ]  # fmt: skip
 CLAIM_COST_COLUMNS = ["ablation", "claims", "n_runs", "seconds", "seconds_in_full"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from pesloss.devices import CPU
 from pesloss.files import written_whole
 
 # For every pair p of atoms i and j: features x and messages g of atoms, filters w (n) of pairs and
@@ -160,6 +161,8 @@ def _compiled(compiler: str, flags: list[str]) -> Path:
     return library
 
 
-def described() -> str:
-    """Say in a few words how sums over pairs are computed here."""
+def described(device: torch.device = CPU) -> str:
+    """Say in a few words how sums over pairs are computed on a device."""
+    if device.type != "cpu":
+        return "torch"
     return "compiled C" if load(torch.float32) else "torch, for want of a working C compiler"

@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
+Device = Literal["cpu", "auto"]
+
 
 class ModelSpec(Strict):
     """config/models/NAME.yaml: a SchNetPack model, the same for every loss."""

@@ -14,8 +14,11 @@ rule train:
         predictions=run_file("predictions.npz"),
     log:
         f"<results>/logs/train/{suite.run_pattern}.log",
+    resources:
+        gpu=int(suite.config.device == "auto"),
     params:
         code=code_of_training,
         training=suite.config.training.model_dump(),
+        device=suite.config.device,
     script:
         "../scripts/train.py"

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pesloss import pair_kernels
 from pesloss.runs import Run
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import load
@@ -10,7 +9,6 @@ from pesloss.training.job import Inputs, RunFiles, train_run
 from pesloss.workflow import job
 
 with job(snakemake) as running:
-    running.say(f"sums over pairs: {pair_kernels.described()}")
     train_run(
         Run.from_wildcards(dict(snakemake.wildcards.items())),
         Inputs(snakemake.input.graphs, snakemake.input.splits, snakemake.input.statistics),
@@ -19,4 +17,6 @@ with job(snakemake) as running:
         RunFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
         Path(snakemake.output.record).with_name("unfinished.pt"),
         watch=running.watch,
+        say=running.say,
+        device=snakemake.params.device,
     )

@@ -16,9 +16,9 @@ from pesloss.runs import BASE, same_except, shortest
 
 SEVERAL = "several"
 SAME_FOR_EVERY_LOSS = (
-    "data", "split", "statistics", "model", "training", "initial_weights", "batches"
+    "data", "split", "statistics", "model", "training", "initial_weights", "batches", "device"
 )  # fmt: skip
-SAME_FOR_EVERY_SEED = ("data", "split", "statistics", "model", "training")
+SAME_FOR_EVERY_SEED = ("data", "split", "statistics", "model", "training", "device")
 
 
 @dataclass(frozen=True)

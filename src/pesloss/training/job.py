@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pesloss import losses, pair_kernels, provenance
+from pesloss import devices, losses, pair_kernels, provenance
 from pesloss.batches import Batcher
 from pesloss.closure import code_digest
 from pesloss.dataset_statistics import DatasetStatistics
@@ -20,7 +20,7 @@ from pesloss.files import read_table, write_json, write_table, written_whole
 from pesloss.graphs import Graphs
 from pesloss.models import build_model
 from pesloss.runs import Run, settings_of
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.settings import Device, ModelSpec, TrainingSpec
 from pesloss.training.loop import (
     Checkpoint,
     Progress,
@@ -65,11 +65,14 @@ def train_run(
     checkpoint: Path,
     checkpoint_seconds: float = 20.0,
     watch: Watch | None = None,
+    device: Device = "cpu",
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Train, predict the held-out structures and write every file of the run.
 
     A run that was cut off goes on from ``checkpoint`` and ends with the same bits; the checkpoint
-    is removed when the run is whole.
+    is removed when the run is whole. The record has the name of the ``device``, and a checkpoint of
+    another one is void. ``say`` is told what the run trains on.
 
     Raises
     ------
@@ -82,11 +85,14 @@ def train_run(
     statistics = DatasetStatistics.read(inputs.statistics)
     graphs = Graphs.read(inputs.graphs)
     split = splits_of(graphs, inputs.splits)
-    training = prepare(run, graphs, split, statistics, model_spec, training_spec)
+    place = devices.choose(device)
+    training = prepare(run, graphs, split, statistics, model_spec, training_spec, device=place)
     hashes = hashes_of(training, split, statistics, model_spec, training_spec)
-    code = (_code_digest(run), pair_kernels.described())
-    key = digest(str(run.folder), *hashes.values(), *code)
+    sums = pair_kernels.described(place)
+    key = digest(str(run.folder), *hashes.values(), _code_digest(run), sums)
     kept = Checkpoint(checkpoint, key, checkpoint_seconds)
+    if say:
+        say(f"device: {hashes['device']}; sums over pairs: {sums}")
     progress = training.run(kept, watch)
     write_results(files, training, progress, split, statistics)
     record = {
@@ -100,7 +106,8 @@ def train_run(
         "final": progress.history[-1],
         "constants": training.objective.constants,
         "energy_loss_state": progress.energy_loss,
-        "sums_over_pairs": pair_kernels.described(),
+        "device": hashes["device"],
+        "sums_over_pairs": sums,
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "seconds": round(time.perf_counter() - started, 2),
@@ -142,14 +149,15 @@ def prepare(
     model_spec: ModelSpec,
     training_spec: TrainingSpec,
     dtype: torch.dtype = torch.float32,
+    device: torch.device = devices.CPU,
 ) -> Training:
-    """Build model, objective and batches of a run."""
-    batcher = Batcher(graphs, dtype)
+    """Build model, objective and batches of a run; initial weights are drawn on the processor."""
+    batcher = Batcher(graphs, dtype, device)
     train_atoms = batcher(split["train"]).atom
     unit = training_spec.units_per_ev
     scales = scales_of(statistics, unit)
     objective = Objective(
-        targets(graphs, statistics, unit, dtype),
+        targets(graphs, statistics, unit, dtype, device),
         losses.energy_loss(run.energy_loss)(scales),
         losses.force_loss(run.force_loss)(scales),
         split["train"],
@@ -164,7 +172,7 @@ def prepare(
     if not training_spec.standardized_outputs:
         outputs = (1.0,) * len(outputs)
     scaled = replace(statistics, local_energy_scale=outputs)
-    model = build_model(model_spec, scaled, run.seed).to(dtype)
+    model = build_model(model_spec, scaled, run.seed).to(device, dtype)
     return Training(
         model,
         objective,
@@ -187,7 +195,8 @@ def hashes_of(
     """Return what has to agree between two runs before they may be compared.
 
     The scale of the outputs is no part of ``initial_weights``: it follows from ``statistics`` and
-    ``training``. ``training_in_ev`` is ``training`` but for the unit.
+    ``training``. ``training_in_ev`` is ``training`` but for the unit. ``device`` is a name as it
+    stands.
     """
     graphs, in_ev = training.graphs, training_spec.model_copy(update={"units_per_ev": 1.0})
     parameters = training.model.named_parameters()
@@ -202,6 +211,7 @@ def hashes_of(
         "training_in_ev": digest(repr(in_ev)),
         "initial_weights": digest(*(part for named in parameters for part in named)),
         "batches": digest(training.order()),
+        "device": devices.described(training.batcher.device),
     }
 
 
@@ -214,13 +224,20 @@ def write_results(
 ) -> None:
     """Write weights, curves, signals and the predictions of held-out structures."""
     with written_whole(files.weights) as scratch:
-        torch.save(training.model.state_dict(), scratch)
+        torch.save(_weights(training), scratch)
     write_table(files.history, pd.DataFrame(progress.history))
     write_table(files.loss_signal, pd.concat(progress.loss_signal, ignore_index=True))
     write_table(files.gradient_signal, pd.concat(progress.gradient_signal, ignore_index=True))
     held_out = np.concatenate([split["validation"], split["test"]])
     with written_whole(files.predictions) as scratch, scratch.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **predictions(training, held_out, statistics))
+
+
+def _weights(training: Training) -> dict[str, Any]:
+    """Return weights and buffers in the processor's memory, to be read where there is no GPU."""
+    state = training.model.state_dict()
+    state.update({name: value.cpu() for name, value in state.items()})
+    return state
 
 
 def predictions(
@@ -231,11 +248,11 @@ def predictions(
     labels, mean = training.objective.labels, np.asarray(statistics.mean)
     unit = training.spec.units_per_ev
     for batch, prediction in predict(training.model, training.batcher, chosen):
-        baseline = labels.composition[batch.index].double().numpy() @ mean
-        local_baseline = mean[labels.species[batch.atom].numpy()]
-        parts["energy"].append(prediction.deviation.double().numpy() / unit + baseline)
-        parts["forces"].append(prediction.forces.double().numpy() / unit)
-        local = prediction.local_energy.double().numpy() / unit
+        baseline = labels.composition[batch.index].double().cpu().numpy() @ mean
+        local_baseline = mean[labels.species[batch.atom].cpu().numpy()]
+        parts["energy"].append(prediction.deviation.double().cpu().numpy() / unit + baseline)
+        parts["forces"].append(prediction.forces.double().cpu().numpy() / unit)
+        local = prediction.local_energy.double().cpu().numpy() / unit
         parts["local_energy"].append(local + local_baseline)
     return {
         "structure": training.graphs.structure[chosen],

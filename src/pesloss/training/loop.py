@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -29,8 +30,10 @@ def deterministic() -> None:
     """Put torch into the state every job trains in: one thread, deterministic algorithms.
 
     Nothing here reads memory that was not written; filling it first would only take time. Numbers
-    below 1e-38, the far ends of Gaussians, are zero: a processor multiplies them slowly.
+    below 1e-38, the far ends of Gaussians, are zero: a processor multiplies them slowly. A GPU's
+    matrix products are repeatable with the fixed workspace that is set here, before CUDA starts.
     """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True)
@@ -69,7 +72,7 @@ def digest(*arrays: NDArray[Any] | Tensor | str) -> str:
     """Return the SHA-256 of arrays' bytes, shapes and types."""
     sha = hashlib.sha256()
     for array in arrays:
-        values = array.detach().numpy() if isinstance(array, Tensor) else np.asarray(array)
+        values = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
         sha.update(f"{values.dtype}{values.shape}".encode())
         sha.update(np.ascontiguousarray(values).tobytes())
     return sha.hexdigest()
@@ -115,7 +118,7 @@ class Checkpoint:
     def load(self, model: Potential, optimizer: torch.optim.Optimizer) -> Progress:
         """Restore a training with this key; start anew where there is none or another's."""
         try:
-            state = torch.load(self.path, weights_only=True)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             return Progress()
         if not isinstance(state, dict) or state.get("key") != self.key:
@@ -227,7 +230,8 @@ class Training:
         bad_atom = ~self.objective.force_terms(batch, prediction).isfinite().all(dim=1)
         bad = ~self.objective.energy_terms(batch, prediction).isfinite()
         bad[batch.structure[bad_atom]] = True
-        chosen = np.flatnonzero(bad.numpy()) if bool(bad.any()) else np.arange(len(batch.index))
+        some = np.flatnonzero(bad.cpu().numpy())
+        chosen = some if len(some) else np.arange(len(batch.index))
         names = ", ".join(str(self.graphs.structure[batch.index[i]]) for i in chosen)
         return (
             f"training: loss is not finite at step {step} on structure {names}; nothing was written"
@@ -278,7 +282,7 @@ def predict(
     model: Potential, batcher: Batcher, chosen: NDArray[np.int64], atoms_per_batch: int = 1500
 ) -> Iterator[tuple[Batch, Prediction]]:
     """Predict ``chosen`` structures in batches of about ``atoms_per_batch`` atoms, in order."""
-    sizes = batcher.n_atoms.numpy()[chosen]
+    sizes = batcher.n_atoms.cpu().numpy()[chosen]
     part = np.cumsum(sizes) // atoms_per_batch
     for index in np.split(chosen, np.flatnonzero(np.diff(part)) + 1):
         batch = batcher(index)
@@ -294,4 +298,4 @@ def errors(
     for batch, prediction in predict(model, batcher, chosen):
         energy.append(prediction.deviation - objective.labels.deviation[batch.index])
         force.append(prediction.forces - objective.labels.forces[batch.atom])
-    return torch.cat(energy).double().numpy(), torch.cat(force).double().numpy()
+    return torch.cat(energy).double().cpu().numpy(), torch.cat(force).double().cpu().numpy()

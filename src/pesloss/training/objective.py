@@ -13,6 +13,7 @@ from torch import Tensor
 from pesloss import losses
 from pesloss.batches import Batch
 from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.devices import CPU
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.graphs import Graphs
 from pesloss.models import Prediction
@@ -37,6 +38,7 @@ def targets(
     statistics: DatasetStatistics,
     units_per_ev: float = 1.0,
     dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
 ) -> Targets:
     """Take the labels out of ``graphs``; ``Σ μ_z`` is subtracted in float64.
 
@@ -46,8 +48,8 @@ def targets(
         In eV and eV/Å.
     units_per_ev
         The unit of the labels that are returned: 1 eV is so many of it.
-    dtype
-        Type of the labels that are returned.
+    dtype, device
+        Type and place of the labels that are returned.
 
     Raises
     ------
@@ -67,10 +69,10 @@ def targets(
     np.add.at(composition, (owner, species), 1)
     deviation = statistics.deviation(graphs.energy, composition)
     return Targets(
-        deviation=torch.as_tensor(units_per_ev * deviation, dtype=dtype),
-        forces=torch.as_tensor(units_per_ev * graphs.forces, dtype=dtype),
-        composition=torch.as_tensor(composition, dtype=dtype),
-        species=torch.as_tensor(species),
+        deviation=torch.as_tensor(units_per_ev * deviation, dtype=dtype, device=device),
+        forces=torch.as_tensor(units_per_ev * graphs.forces, dtype=dtype, device=device),
+        composition=torch.as_tensor(composition, dtype=dtype, device=device),
+        species=torch.as_tensor(species, device=device),
     )
 
 
@@ -154,8 +156,8 @@ class Objective:
 
     def calibrate(self, residual: NDArray[np.float64]) -> None:
         """Let the energy loss learn from the errors ``Ê − E`` (T,) of the training structures."""
-        composition = self.labels.composition[torch.as_tensor(self.train)].double().numpy()
-        self.energy_loss.calibrate(composition, residual)
+        composition = self.labels.composition[torch.as_tensor(self.train)].double().cpu()
+        self.energy_loss.calibrate(composition.numpy(), residual)
         self.energy_scale = self._energy_scale()
 
     def load_energy_loss(self, state: dict[str, Any]) -> None:

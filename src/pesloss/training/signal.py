@@ -23,8 +23,8 @@ class LossSignal:
     def add(self, index: NDArray[np.int64], energy_terms: Tensor, force_sums: Tensor) -> None:
         """Add one batch: energy terms (B,) and force terms summed by structure (B,)."""
         self.total[index, 0] += 1
-        self.total[index, 1] += energy_terms.detach().numpy()
-        self.total[index, 2] += force_sums.detach().numpy()
+        self.total[index, 1] += energy_terms.detach().cpu().numpy()
+        self.total[index, 2] += force_sums.detach().cpu().numpy()
 
     def table(self, step: int, graphs: Graphs) -> pd.DataFrame:
         """Return mean terms by structure since the last call, and start the next window."""

@@ -43,7 +43,7 @@ def n_features(data: Comparison) -> int:
 
 
 def _check_same(small: Comparison, large: Comparison) -> None:
-    for name in ("data", "split", "batches"):
+    for name in ("data", "split", "batches", "device"):
         one, other = (c.results[0].record["hashes"][name] for c in (small, large))
         if one != other:
             raise PeslossError(

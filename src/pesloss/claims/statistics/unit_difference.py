@@ -14,7 +14,8 @@ SCOPE = "ablation"
 OPTIONS = {"outputs": ("standardized", "plain")}
 UNITS = {23.0605: "kcal/mol", 0.0367493: "Hartree"}
 SAME_FOR_EVERY_UNIT = (
-    "data", "split", "statistics", "model", "training_in_ev", "initial_weights", "batches"
+    "data", "split", "statistics", "model", "training_in_ev", "initial_weights", "batches",
+    "device",
 )  # fmt: skip
 
 
