@@ -115,7 +115,7 @@ class Design:
 
     def cases(self, models: Iterable[str]) -> list[Case]:
         """Return every training to be measured, one quantity after the other."""
-        values: tuple[Sequence[float], ...]
+        values: tuple[Sequence[Any], ...]
         values = (self.batches, self.cutoffs, self.datasets, self.runs)
         return [
             replace(self._case(quantity, value, model), **{key: value})
@@ -136,8 +136,8 @@ def packings(n: int, rng: np.random.Generator) -> Iterator[Atoms]:
     """
     for index in range(n):
         shape = SHAPES[int(rng.integers(len(SHAPES)))]
-        sites = np.indices(shape).reshape(3, -1).T
-        sites = sites + rng.uniform(-JITTER, JITTER, sites.shape)
+        lattice = np.indices(shape).reshape(3, -1).T
+        sites = lattice + rng.uniform(-JITTER, JITTER, lattice.shape)
         kinds = rng.integers(len(SYMBOLS), size=len(sites))
         atoms = Atoms([SYMBOLS[kind] for kind in kinds], SPACING * sites)
         if index % 2:
