@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -115,17 +115,22 @@ class Design:
 
     def cases(self, models: Iterable[str]) -> list[Case]:
         """Return every training to be measured, one quantity after the other."""
-        values: tuple[Sequence[Any], ...]
         values = (self.batches, self.cutoffs, self.datasets, self.runs)
         return [
-            replace(self._case(quantity, value, model), **{key: value})
-            for (quantity, key), chosen in zip(QUANTITIES.items(), values, strict=True)
+            self._case(quantity, value, model)
+            for quantity, chosen in zip(QUANTITIES, values, strict=True)
             for model, value in product(models, chosen)
         ]
 
     def _case(self, quantity: str, value: float, model: str) -> Case:
-        size = (self.n_structures, self.cutoff, self.batch_size)
-        return Case(quantity, value, model, *size, n_runs=1, n_steps=self.n_steps)
+        sizes: dict[str, Any] = {
+            "n_structures": self.n_structures,
+            "cutoff": self.cutoff,
+            "batch_size": self.batch_size,
+            "n_runs": 1,
+            "n_steps": self.n_steps,
+        }
+        return Case(quantity, value, model, **{**sizes, QUANTITIES[quantity]: value})
 
 
 def packings(n: int, rng: np.random.Generator) -> Iterator[Atoms]:
@@ -419,9 +424,13 @@ def draw(table: pd.DataFrame) -> Figure:
     _steps(axes[0], batch, "n_atoms")
     _panel(axes[0], "A step against the batch", "atoms in a batch", "ms a step (line: all steps)")
     _steps(axes[1], cutoff, "neighbours")
-    _panel(axes[1], "against the cutoff", "neighbours of an atom", "ms a step")
+    _panel(axes[1], "A step against neighbours", "neighbours of an atom", "ms a step")
     _steps(axes[2], structures, "value")
-    _panel(axes[2], "and against the data set", "structures in the data set", "ms a step")
+    _panel(axes[2], "A step against the data set", "structures in the data set", "ms a step")
+    limits = [limit for one in axes[:3] for limit in one.get_ylim()]
+    for one in axes[:3]:  # one scale, or noise would look like growth
+        one.set_ylim(min(limits), max(limits))
+        drawing.plain_ticks(one)
     once = {"neighbour lists": "build_s", "read the file": "read_s", "batcher": "batcher_s"}
     _lines(axes[3], structures, once)
     _panel(axes[3], "What comes once", "structures in the data set", "seconds")
