@@ -21,8 +21,9 @@ test: .venv/installed  ## the whole test suite
 
 codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
 
-bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, on one thread
+bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, and how its cost grows
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.benchmark results/reference/benchmarks
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.scaling results/reference/benchmarks
 
 bench-statistics: .venv/installed  ## the estimators against the Cramér–Rao bound, and a million structures
 	$(BIN)/python -m pesloss.statistics.benchmark results/reference/benchmarks
