@@ -12,7 +12,7 @@ from pesloss import wording
 from pesloss.drawing import GUIDE, end_labels, grid, guide, nothing, plain_ticks
 
 SOURCES = ("best_exponent.csv", "efficiency.csv")
-TITLE = "Which weights 1/N^p need least data? Models fitted exactly"
+TITLE = "Which weights 1/Nᵖ need least data? Models fitted exactly"
 CAPTION = (
     "Left: how much more data other weights need, where the covariance of energies is known. "
     "Right: the best exponent p of real data against twice the exponent of the errors; on the "
@@ -65,7 +65,8 @@ def draw(table: pd.DataFrame) -> Figure:
 def _curves(axes: Axes, table: pd.DataFrame) -> None:
     """Draw one curve a drawn dataset, with 2α below it."""
     axes.set(
-        xlim=RANGE, ylim=(0.9, MOST), yscale="log", xlabel="exponent p of the weights 1/N^p",
+        xlim=RANGE, ylim=(0.9, MOST), yscale="log",
+        xlabel="exponent p of the weights 1/Nᵖ   (▲: 2α of the energies)",
         ylabel="data needed ÷ data needed with the best p",
         title="drawn energies: exact (lines), simulated (○)",
     )  # fmt: skip
@@ -77,8 +78,6 @@ def _curves(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(part.exponent, part.data_needed, color=shade)
         axes.plot(part.exponent, part.data_needed_simulated, "o", color=shade, mfc="white", ms=4)
         axes.plot(part.twice_alpha.iloc[0], 0.925, "^", color=shade, ms=7, zorder=5)
-    axes.text(0.53, 0.9, "▲ 2α of the energies", ha="center", va="bottom", fontsize=7.5,
-              color=GUIDE)  # fmt: skip
     for place, (part, shade) in enumerate(zip(parts, SHADES, strict=False)):
         name = wording.dataset(str(part.dataset.iloc[0]))
         best = part.best_exponent.iloc[0]
@@ -97,7 +96,7 @@ def _points(axes: Axes, table: pd.DataFrame) -> None:
         xlim=(low, high), ylim=(low, high), xlabel="2α of the fit's errors",
         ylabel="best exponent p", title="other data: best p against 2α, 95 % intervals",
     )  # fmt: skip
-    axes.text(high, high, "p = 2α ", ha="right", va="top", color=GUIDE, fontsize=7.5, rotation=45)
+    axes.text(low, low, "   p = 2α", ha="left", va="bottom", color=GUIDE, fontsize=7.5)
     labels = []
     shades = itertools.cycle(MORE_SHADES)
     for (_, row), shade in zip(found.iterrows(), shades, strict=False):
