@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.stats.multitest import multipletests
 
 from pesloss.errors import wrong_value
 
@@ -26,6 +25,8 @@ def adjust(p_values: ArrayLike) -> NDArray[np.float64]:
     PeslossError
         When a value lies outside [0, 1].
     """
+    from statsmodels.stats.multitest import multipletests  # slow to import, and rarely needed
+
     values = np.asarray(p_values, dtype=np.float64).ravel()
     wrong = values[~((values >= 0) & (values <= 1))]
     if wrong.size:
