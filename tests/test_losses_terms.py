@@ -35,7 +35,9 @@ def slow_metric(x: float, metric: str, delta: float) -> float:
 
 
 def slow_scale(name: str, numbers: list[int]) -> float:
-    powers = {"raw": 0.0, "sqrt_root": 0.25, "sqrt_n": 0.5, "per_atom": 1.0}
+    if name == "control_factor":
+        return 23.06
+    powers = {"raw": 0.0, "control_same": 0.0, "sqrt_root": 0.25, "sqrt_n": 0.5, "per_atom": 1.0}
     if name in powers:
         return float(len(numbers) ** powers[name])
     place = [SCALES.species.index(SYMBOLS[z]) for z in numbers]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import failure
 
 from pesloss.__main__ import main
@@ -20,9 +21,11 @@ NAME = "dft_errors"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of config/ without further seeds."""
+    """A copy of config/ without further seeds, three of them by default."""
     copied = tmp_path / "config"
     shutil.copytree(CONFIG, copied, ignore=shutil.ignore_patterns(FILE))
+    content = read_yaml(copied / "config.yaml")
+    write_text(copied / "config.yaml", yaml.safe_dump({**content, "seeds": [0, 1, 2]}))
     return copied
 
 
