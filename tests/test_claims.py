@@ -649,7 +649,8 @@ def tuned_errors(run: Run, table: pd.DataFrame) -> Array:
     rate = dict(run.changes).get("learning_rate", 0.1)
     best = {"raw": 0.2, "standardized": 0.1}[run.energy_loss]
     level = 1.0 if run.energy_loss == "raw" else 2.0
-    return level * (1 + abs(np.log(rate / best))) * noise(run, table)
+    factor = level * (1 + abs(float(np.log(rate / best))))
+    return factor * noise(run, table)
 
 
 def tuned_shelf(shelf: Shelf, **hashes: str) -> Shelf:

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """A training's device: the processor, a GPU, or in these tests one that is not there."""
 
 from collections.abc import Iterator

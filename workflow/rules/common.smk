@@ -124,3 +124,13 @@ def runs_by_ablation():
 def tables_of_figure(wildcards):
     """The tables a figure is drawn from."""
     return [f"<results>/tables/{name}" for name in suite.sources(wildcards.figure)]
+
+
+LINEAR_MODEL = "schnet"
+
+
+def graphs_of_features(wildcards):
+    """The neighbour lists of a dataset with geometry at the cutoff of the model."""
+    geometric = suite.datasets[wildcards.dataset].has_geometry()
+    cutoff = suite.models[LINEAR_MODEL].cutoff
+    return [f"<results>/data/{wildcards.dataset}/graphs-{cutoff:g}.npz"] if geometric else []

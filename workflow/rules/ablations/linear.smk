@@ -1,16 +1,8 @@
 LINEAR = suite.datasets_needing("linear/{dataset}.csv")
 LINEAR_DRAWN = suite.datasets_needing("linear/{dataset}.efficiency.csv")
-LINEAR_MODEL = "schnet"
 LINEAR_CODE = code_digest(
     "pesloss.linear.job", "pesloss.losses.energy.standardized", "pesloss.losses.energy.correlated"
 )
-
-
-def graphs_of_features(wildcards):
-    """The neighbour lists of a dataset with geometry at the cutoff of the model."""
-    geometric = suite.datasets[wildcards.dataset].has_geometry()
-    cutoff = suite.models[LINEAR_MODEL].cutoff
-    return [f"<results>/data/{wildcards.dataset}/graphs-{cutoff:g}.npz"] if geometric else []
 
 
 rule linear_features:
