@@ -6,11 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import failure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pesloss.errors import PeslossError
-from pesloss.files import read_json, read_table, write_json, write_table, write_text, written_whole
+from pesloss.files import (
+    read_arrays,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+    write_text,
+    written_whole,
+)
 from pesloss.training.predictions import read_predictions
 
 TABLE = pd.DataFrame({"structure": ["a", "b"], "energy": [0.1, -2e-300]})
@@ -122,3 +131,17 @@ def test_a_damaged_predictions_file_is_named(tmp_path: Path, damage: str) -> Non
     with pytest.raises(PeslossError) as error:
         read_predictions(path, names)
     assert one_line(error, path)
+
+
+def test_arrays_are_read_whole_or_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.arange(3.0), y=np.ones(2))
+    found = read_arrays(path, ("x",), "a file of mine")
+    assert list(found) == ["x"]
+    assert (found["x"] == np.arange(3.0)).all()
+    for damage in (lambda: None, lambda: path.write_bytes(path.read_bytes()[:40])):
+        damage()
+        line = failure(lambda: read_arrays(path, ("x", "z"), "a file of mine"))
+        assert line.startswith(f"{path}: not a file of mine (")
+    path.unlink()
+    assert failure(lambda: read_arrays(path, ("x",), "a file of mine")) == f"{path}: no such file"

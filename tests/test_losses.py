@@ -282,3 +282,9 @@ def test_losses_are_the_files_of_their_folders() -> None:
     folder = Path(losses.__file__).parent
     assert set(losses.names("energy")) == {p.stem for p in (folder / "energy").glob("[!_]*.py")}
     assert set(losses.names("forces")) == {p.stem for p in (folder / "forces").glob("[!_]*.py")}
+
+
+def test_losses_that_are_powers_of_size_say_which() -> None:
+    powers = {name: losses.size_exponent(name) for name in ("raw", "sqrt_root", "sqrt_n")}
+    assert powers == {"raw": 0.0, "sqrt_root": 0.5, "sqrt_n": 1.0}
+    assert losses.size_exponent("standardized") is None

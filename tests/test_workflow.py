@@ -104,7 +104,7 @@ def test_smoke_run_writes_every_table_and_figure(finished: Path) -> None:
     ]  # fmt: skip
     left_out = pd.read_csv(results / "tables" / "left_out.csv")
     decided = {f"C{number}" for number in range(1, 13)}
-    assert set(claims.claim) | set(left_out.claim) == decided
+    assert {x for x in (*claims.claim, *left_out.claim) if x.startswith("C")} == decided
     assert left_out.reason.notna().all()
     verdicts = {"supported", "contradicted", "undecided"}
     assert set(claims[claims.must_be.isna()].verdict) <= verdicts

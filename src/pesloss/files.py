@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from pesloss.errors import PeslossError
@@ -108,3 +109,29 @@ def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
             f"{path}: lacks column {missing[0]!r}; found: {', '.join(map(str, table.columns))}"
         )
     return table
+
+
+def read_arrays(path: Path | str, names: Sequence[str], what: str) -> dict[str, Any]:
+    """Read arrays of a NumPy archive.
+
+    Parameters
+    ----------
+    path
+        An archive as ``numpy.savez`` writes it.
+    names
+        The arrays to read.
+    what
+        What the file should be, with its article, for the message.
+
+    Raises
+    ------
+    PeslossError
+        When the file is missing, truncated, no such archive or lacks an array.
+    """
+    try:
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names}
+    except FileNotFoundError:
+        raise PeslossError(f"{path}: no such file") from None
+    except Exception as error:
+        raise PeslossError(f"{path}: not {what} ({error}); delete it and run again") from None

@@ -11,7 +11,7 @@ from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import written_whole
+from pesloss.files import read_arrays, written_whole
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,7 @@ class Graphs:
         PeslossError
             When the file is truncated or is no such archive.
         """
-        try:
-            with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-                return cls(**{f.name: archive[f.name] for f in fields(cls)})
-        except FileNotFoundError:
-            raise PeslossError(f"{path}: no such file") from None
-        except Exception as error:
-            raise PeslossError(
-                f"{path}: not a graph file ({error}); delete it and run again"
-            ) from None
+        return cls(**read_arrays(path, [f.name for f in fields(cls)], "a graph file"))
 
     def select(self, names: Sequence[str]) -> "NDArray[np.int64]":
         """Return the indices of the structures called ``names``.

@@ -184,10 +184,14 @@ def comparisons(
             run.metric,
         )
 
-    for parts, group in groupby(sorted(results, key=key), key):
+    for (dataset, model, variant, force_loss, metric), group in groupby(
+        sorted(results, key=key), key
+    ):
         together = tuple(group)
         chosen = _best_settings(together) if tuned else together
-        yield Comparison(*parts, chosen, labels, statistics, tuned)  # type: ignore[call-arg,arg-type]
+        yield Comparison(
+            dataset, model, variant, force_loss, metric, chosen, labels, statistics, tuned
+        )
 
 
 def _best_settings(results: tuple[RunResult, ...]) -> tuple[RunResult, ...]:

@@ -178,7 +178,7 @@ def sweep_of(data: Comparison, loss: str) -> Sweep:
     """Return the runs of one loss along the force weight."""
     runs = [data.of(loss, weight) for weight in data.force_weights]
     terms = [[score_terms(held_out(run)) for run in seeds] for seeds in runs]
-    has_units = issubclass(losses.energy_loss(loss), losses.PowerLoss)
+    has_units = losses.size_exponent(loss) is not None
     records = [run.record for seeds in runs for run in seeds]
     constants = _constants(records)
     return Sweep(

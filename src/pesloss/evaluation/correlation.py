@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
-from pesloss.files import read_table, write_table, written_whole
+from pesloss.files import read_arrays, read_table, write_table, written_whole
 
 Array = NDArray[np.float64]
 EDGES = (0.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, np.inf)
@@ -50,15 +50,7 @@ class PairShells:
         PeslossError
             When the file is missing, truncated or no such archive.
         """
-        try:
-            with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-                return cls(**{f.name: archive[f.name] for f in fields(cls)})
-        except FileNotFoundError:
-            raise PeslossError(f"{path}: no such file") from None
-        except Exception as error:
-            raise PeslossError(
-                f"{path}: not a file of pair shells ({error}); delete it and run again"
-            ) from None
+        return cls(**read_arrays(path, [f.name for f in fields(cls)], "a file of pair shells"))
 
     def items(self) -> Iterator[tuple[str, NDArray[np.int8]]]:
         """Yield each structure's name and the shells (N, N) of its pairs."""

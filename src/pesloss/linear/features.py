@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from pesloss.batches import Batcher
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
-from pesloss.files import written_whole
+from pesloss.files import read_arrays, written_whole
 from pesloss.graphs import Graphs
 from pesloss.models import Potential, build_model
 from pesloss.settings import ModelSpec
@@ -42,15 +41,7 @@ class Features:
         PeslossError
             When the file is missing, is truncated or is no such archive.
         """
-        try:
-            with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-                return cls(archive["structure"], archive["values"])
-        except FileNotFoundError:
-            raise PeslossError(f"{path}: no such file") from None
-        except Exception as error:
-            raise PeslossError(
-                f"{path}: not a feature file ({error}); delete it, run again"
-            ) from None
+        return cls(**read_arrays(path, ("structure", "values"), "a feature file"))
 
 
 def frozen_features(

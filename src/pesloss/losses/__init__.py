@@ -13,7 +13,16 @@ from pesloss.losses.base import EnergyLoss, ForceLoss, PowerLoss
 from pesloss.losses.metrics import METRICS
 from pesloss.runs import is_control
 
-__all__ = ["METRICS", "EnergyLoss", "ForceLoss", "PowerLoss", "energy_loss", "force_loss", "names"]
+__all__ = [
+    "METRICS",
+    "EnergyLoss",
+    "ForceLoss",
+    "PowerLoss",
+    "energy_loss",
+    "force_loss",
+    "names",
+    "size_exponent",
+]
 
 
 def names(term: Literal["energy", "forces"]) -> list[str]:
@@ -32,6 +41,12 @@ def energy_loss(name: str) -> type[EnergyLoss]:
         When there is no such file; the message lists the names there are.
     """
     return _load("energy", name, EnergyLoss)
+
+
+def size_exponent(name: str) -> float | None:
+    """Return p of a loss with ``s_k² = N_k^p``; None for other energy losses."""
+    loss = energy_loss(name)
+    return float(loss.exponent) if issubclass(loss, PowerLoss) else None
 
 
 def force_loss(name: str) -> type[ForceLoss]:

@@ -4,26 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
+from pesloss.files import read_arrays
 
 
 def read_predictions(path: Path | str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read a predictions file.
-
-    Raises
-    ------
-    PeslossError
-        When it is missing, truncated or lacks an array.
-    """
-    try:
-        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except Exception as error:
-        raise PeslossError(
-            f"{path}: not a predictions file ({error}); delete it, run again"
-        ) from None
+    """Read arrays of a predictions file; errors as `pesloss.files.read_arrays`."""
+    return read_arrays(path, names, "a predictions file")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pesloss import losses
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison, families
 from pesloss.claims.statistics._options import choose
@@ -14,7 +15,6 @@ from pesloss.claims.statistics.loss_signal_slope import last_window
 from pesloss.inference import exponent_of
 
 SCOPE = "runs"
-POWERS = {"raw": 0.0, "sqrt_root": 0.5, "sqrt_n": 1.0, "per_atom": 2.0}
 STANDARDIZED = "standardized"
 
 
@@ -38,7 +38,7 @@ def measure(
     if data.metric != "mse":
         raise NotMeasurable(f"{data.dataset}: the law is one of squared errors, not {data.metric}")
     for loss in data.losses:
-        if loss not in (*POWERS, STANDARDIZED):
+        if loss != STANDARDIZED and losses.size_exponent(loss) is None:
             yield NotMeasurable(f"{loss}: s² is no power of N")
             continue
         yield _measured(data, loss, sampling)
@@ -57,7 +57,8 @@ def _measured(data: Comparison, loss: str, sampling: Sampling) -> Measurement | 
         flat = weights.reshape(len(weights), -1)
         values = (term.ravel(), gradient.ravel() ** 2, jacobian.ravel() ** 2)
         loss_root, found, beta = (exponent_of(sizes, value, flat) for value in values)
-        half = exponent_of(sizes, scale, flat) if loss == STANDARDIZED else POWERS[loss] / 2
+        p = losses.size_exponent(loss)
+        half = exponent_of(sizes, scale, flat) if p is None else p / 2
         return np.asarray(found - (loss_root + beta - half))
 
     about = {"loss": loss, "force_weight": weight}
