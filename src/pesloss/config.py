@@ -61,7 +61,7 @@ class RunGrid(Strict):
 class ClaimSpec(Strict):
     """One claim: a statistic, what it should be, and how sure one must be."""
 
-    claim: str = Field(pattern=r"^C([1-9]|1[0-2])$", description="id in the list of claims")
+    claim: str = Field(pattern=r"^(C([1-9]|1[0-2])|Q[1-5])$", description="claim, or question beyond them")
     statistic: str = Field(description="file in src/pesloss/claims")
     options: dict[str, str | float | int] = Field({}, description="arguments of the statistic")
     losses: tuple[str, ...] | None = Field(None, description="energy losses it is about")

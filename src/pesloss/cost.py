@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss import provenance
+from pesloss import provenance, wording
 from pesloss.files import read_json, read_table
 from pesloss.runs import RUN_COLUMNS, Run, settings_of
 from pesloss.settings import ModelSpec, TrainingSpec
@@ -132,8 +132,8 @@ def cost_by_claim(costs: pd.DataFrame) -> pd.DataFrame:
     shares = costs.assign(claim=names, seconds=costs.seconds / names.map(len).clip(lower=1))
     long = shares.explode("claim").dropna(subset="claim")
     found = long.groupby("claim").agg(ablations=("ablation", "nunique"), seconds=("seconds", "sum"))
-    number = found.index.str.removeprefix("C").astype(int)
-    return found.iloc[np.argsort(number, kind="stable")].reset_index()
+    order = sorted(found.index, key=wording.claim_number)
+    return found.loc[order].reset_index()
 
 
 def training_rates(records: pd.DataFrame) -> pd.DataFrame:

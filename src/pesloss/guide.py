@@ -390,6 +390,7 @@ def _how_sure(claims: pd.DataFrame, runs: pd.DataFrame) -> Section:
     rows = tuple(
         (wording.claim(name), *(_counted(claims, name, s) for s in ("labels", "errors")))
         for name in sorted(set(claims.claim), key=wording.claim_number)
+        if name in wording.TWELVE
     )
     return Section("How sure", (trained,), ("claim", "labels", "errors of models"), rows)
 
@@ -405,7 +406,7 @@ def _counted(claims: pd.DataFrame, name: str, subject: str) -> str:
 
 def _not_to_believe(claims: pd.DataFrame) -> Section:
     said, open_ones = [], []
-    for name in sorted(set(claims.claim), key=wording.claim_number):
+    for name in sorted(set(claims.claim) & set(wording.TWELVE), key=wording.claim_number):
         rows = claims[claims.claim == name]
         against = set(rows[rows.verdict == "contradicted"].dataset)
         favour = set(rows[rows.verdict == "supported"].dataset)

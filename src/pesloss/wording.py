@@ -61,7 +61,14 @@ CLAIMS = {
     "C10": "F′ is unit normal for each species",
     "C11": "the energy to force weight transfers",
     "C12": "units do not matter",
+    "Q1": "what single atoms, and what they share, explain of an exponent",
+    "Q2": "how gradients grow with size",
+    "Q3": "which weights an exactly fitted linear model needs",
+    "Q4": "how far apart the losses are",
+    "Q5": "whether a small model must choose whom it serves more than a large one",
 }
+"""The claims of science.md §6, and questions beyond them that no claim stands or falls with."""
+TWELVE = tuple(name for name in CLAIMS if name.startswith("C"))
 
 STATISTICS = {
     "label_moment": "",
@@ -178,8 +185,9 @@ def claim(name: str) -> str:
 
 
 def claim_number(name: str) -> int:
-    """Return the number of a claim, for sorting C10 after C9."""
-    return int(name[1:]) if name[1:].isdigit() else 999
+    """Return a number that sorts C10 after C9, and questions after claims."""
+    after = 100 if name.startswith("Q") else 0
+    return after + int(name[1:]) if name[1:].isdigit() else 999
 
 
 def ordered(names: Iterable[str], known: Mapping[str, Any]) -> list[str]:

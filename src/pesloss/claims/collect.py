@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pesloss import wording
 from pesloss.files import read_table
 from pesloss.inference import adjust
 
@@ -18,7 +19,7 @@ def collect_claims(paths: Sequence[Path | str]) -> pd.DataFrame:
     """
     tables = [table for table in (read_table(path, ("claim",)) for path in paths) if len(table)]
     joined = pd.concat(tables, ignore_index=True) if tables else read_table(paths[0], ("claim",))
-    number = joined.claim.astype(str).str.removeprefix("C").astype(int)
+    number = joined.claim.astype(str).map(wording.claim_number)
     joined = joined.loc[number.sort_values(kind="stable").index].reset_index(drop=True)
     return corrected(joined) if "p_value" in joined else joined
 

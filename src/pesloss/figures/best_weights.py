@@ -46,8 +46,8 @@ def draw(table: pd.DataFrame) -> Figure:
         one.set_yticks(range(len(datasets)), [wording.dataset(name) for name in datasets])
         one.set_ylim(-0.6, len(datasets) - 0.4)
     figure.supxlabel(
-        "force weight a user types (eV and Å; standardized: no unit)   dashed: geometric mean   "
-        "open marks: at an end of the sweep, the best may lie beyond",
+        "force weight a user types (eV and Å; standardized: no unit)\n"
+        "dashed: geometric mean; open marks: at an end of the sweep, the best may lie beyond",
         fontsize=8.5,
     )
     return figure

@@ -26,7 +26,7 @@ ERRORS = {
 def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the geometric mean over seeds of errors (eV) by loss, step and mean time (s).
 
-    At the force weight that most runs have.
+    At the force weight that most runs have; where some have several seeds, those alone.
     """
     curves = comparable(sources["history.csv"])
     usual = curves.force_weight.mode()
@@ -35,7 +35,8 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     means = logs.groupby([*CELL, "force_weight", "step"])[["seconds", *ERRORS]].mean().reset_index()
     counts = curves.groupby([*CELL, "step"]).seed.nunique().rename("n_seeds").reset_index()
     means[list(ERRORS)] = np.exp(means[list(ERRORS)])
-    return means.merge(counts, on=[*CELL, "step"])
+    found = means.merge(counts, on=[*CELL, "step"])
+    return found[found.n_seeds > 1] if (found.n_seeds > 1).any() else found
 
 
 def draw(table: pd.DataFrame) -> Figure:
