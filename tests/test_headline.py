@@ -43,12 +43,30 @@ def test_controls_and_changed_settings_are_not_in_it() -> None:
         [
             row("C2", 0.9, "contradicted", options="estimator=gamma"),
             row("C2", 0.1, "supported", dataset="labels_kappa", must_be="supported"),
-            row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="n_steps=9"),
+            row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="cutoff=9"),
         ]
     )
     table = exponent_table(claims)
     assert "0.10" not in table
     assert "0.60" not in table
+
+
+def test_trainings_of_another_length_have_a_row_of_their_own() -> None:
+    longer = {"loss": "raw", "variant": "n_steps=3000"}
+    claims = pd.DataFrame(
+        [
+            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            row("C7", 0.8, "undecided", model="painn", **longer),
+            row("C7", 0.7, "undecided", model="schnet", **longer),
+            row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="base"),
+        ]
+    )
+    table = exponent_table(claims)
+    assert [cells(table, line)[0] for line in (2, 3, 4)] == [
+        "silicon, varied", "silicon, varied, 3,000 steps", "silicon, varied, PaiNN, 3,000 steps"
+    ]  # fmt: skip
+    assert [cells(table, line)[1] for line in (2, 3, 4)] == ["0.90 [0.85, 0.95] ✘", "", ""]
+    assert [cells(table, line)[3][:4] for line in (2, 3, 4)] == ["0.60", "0.70", "0.80"]
 
 
 BEST = pd.DataFrame(

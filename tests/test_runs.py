@@ -90,6 +90,26 @@ def test_a_setting_varied_to_its_usual_value_is_the_usual_run() -> None:
     )
 
 
+def test_a_value_may_be_a_multiple_of_that_of_the_preset() -> None:
+    grid = ablation(vary={"n_steps": ("1x", "5x"), "cutoff": ("0.5x",)})
+    usual = CONFIG.training.n_steps
+    changed = {run.changes for run in expand(grid, CONFIG, MODELS, ("a",))}
+    half = ("cutoff", MODELS["schnet"].cutoff / 2)
+    assert changed == {(half,), (("n_steps", 5.0 * usual), half)}
+    longer = CONFIG.model_copy(update={"training": TrainingSpec(n_steps=2 * usual)})
+    found = {run.changes for run in expand(grid, longer, MODELS, ("a",))}
+    assert (("n_steps", 10.0 * usual), half) in found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("signal_at", "2x", "signal_at is '2x'; allowed: for batch_size"), ("n_steps", "x5", "x5")],
+)
+def test_only_numbers_have_multiples(key: str, value: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ablation(vary={key: (value,)})
+
+
 def test_a_large_preset_sweeps_all_weights_in_every_ablation() -> None:
     grid = ablation(seeds=(3,), force_weights=(1.0, 5.0))
     large = CONFIG.model_copy(update={"sweep_everywhere": True})

@@ -140,7 +140,7 @@ def test_results_are_in_ev_whatever_the_training_is_in(run_tiny: RunTiny, tiny: 
 
 def test_settings_take_numbers_for_yes_and_no() -> None:
     grid = RunGrid(vary={"term_constants": (0, 1), "standardized_outputs": (0,)})
-    run = replace(RUN, changes=tuple((key, value[0]) for key, value in grid.vary.items()))
+    run = replace(RUN, changes=tuple((key, float(value[0])) for key, value in grid.vary.items()))
     _, training = settings_of(run, ModelSpec(representation="schnet"), TrainingSpec())
     assert (training.term_constants, training.standardized_outputs) == (False, False)
     assert run.variant == "term_constants=0,standardized_outputs=0"

@@ -8,6 +8,7 @@ from pesloss.settings import Device, ModelSpec, TrainingSpec
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 Relation = Literal["equals", "differs", "greater", "less"]
+Times = Annotated[str, Field(pattern=r"^\d+(\.\d+)?x$")]
 Outcome = Literal["supported", "contradicted", "undecided", "not_measurable"]
 
 
@@ -26,8 +27,10 @@ class RunGrid(Strict):
         None, description="force weights; left out: those of config.yaml"
     )
     seeds: tuple[int, ...] | None = Field(None, description="seeds; left out: those of config.yaml")
-    vary: dict[str, tuple[float, ...]] = Field(
-        {}, description="keys of the model or training settings and the values to try"
+    vary: dict[str, tuple[float | Times, ...]] = Field(
+        {},
+        description="keys of the model or training settings and the values to try; 5x is five "
+        "times the value that the preset has",
     )
     tuned: tuple[str, ...] = Field(
         (),
@@ -36,12 +39,21 @@ class RunGrid(Strict):
 
     @field_validator("vary")
     @classmethod
-    def _settings_exist(cls, vary: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+    def _settings_exist(
+        cls, vary: dict[str, tuple[float | Times, ...]]
+    ) -> dict[str, tuple[float | Times, ...]]:
+        fields = {**TrainingSpec.model_fields, **ModelSpec.model_fields}
+        numbers = [name for name, field in fields.items() if type(field.default) in (int, float)]
         for key, values in vary.items():
-            known = sorted({*TrainingSpec.model_fields, *ModelSpec.model_fields})
+            known = sorted(fields)
             if key not in known:
                 raise ValueError(f"no key {key!r}; allowed: {', '.join(known)}")
             for value in values:
+                if isinstance(value, str):  # checked with the preset, which it depends on
+                    if key not in numbers:
+                        allowed = f"for {', '.join(sorted(numbers))}"
+                        raise ValueError(f"{key} is {value!r}; allowed: {allowed}")
+                    continue
                 if key in TrainingSpec.model_fields:
                     TrainingSpec.model_validate({key: value})
                 else:

@@ -20,13 +20,16 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
     Returns
     -------
     str
-        Markdown: one row a dataset and model; exponents with 95 % intervals and the verdict on √N;
-        within one phase the range over phases (and losses) and how many are √N; the best p of
-        weights 1/N^p for a linear model.
+        Markdown: one row a dataset, model and length of training; exponents with 95 % intervals and
+        the verdict on √N; within one phase the range over phases (and losses) and how many are √N;
+        the best p of weights 1/N^p for a linear model.
     """
     text = ["model", "loss", "options", "must_be", "group", "variant"]
     claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
-    claims = claims[(claims.must_be == "") & claims.variant.isin(["", BASE])]
+    longer = claims.variant.str.match(r"n_steps=\d+$")
+    claims = claims[(claims.must_be == "") & (claims.variant.isin(["", BASE]) | longer)]
+    models = [wording.trained(*pair) for pair in zip(claims.model, claims.variant, strict=True)]
+    claims = claims.assign(model=models)
     trainings = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
     energies = trainings[trainings.options == ""]
     within = trainings[trainings.options == "by=phase"]

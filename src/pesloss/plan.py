@@ -296,8 +296,14 @@ def _expand(
         changes,
     ):
         usual = {**config.training.model_dump(), **models[model].model_dump()}
-        changes_made = tuple((key, value) for key, value in changed if usual[key] != value)
+        values = [(key, _value(value, usual[key])) for key, value in changed]
+        changes_made = tuple((key, value) for key, value in values if usual[key] != value)
         yield Run(dataset, model, energy, force, metric, weight, seed, changes_made)
+
+
+def _value(value: float | str, usual: float) -> float:
+    """Return a value of a varied setting; ``5x`` is five times the usual one."""
+    return float(value.removesuffix("x")) * usual if isinstance(value, str) else value
 
 
 def _force_weights(grid: RunGrid, config: SuiteConfig) -> tuple[float, ...]:

@@ -24,7 +24,17 @@ SUBJECTS = {
     "errors": "On errors of trained models",
 }
 
-CELL = ["subject", "statistic", "options", "order", "relation", "expected", "margin", "ablation"]
+CELL = [
+    "subject",
+    "statistic",
+    "options",
+    "order",
+    "relation",
+    "expected",
+    "margin",
+    "variant",
+    "ablation",
+]
 USUAL = ("", "schnet")
 
 # Left out of the table, not of the counts: another statistic of the claim says nearly the same.
@@ -89,6 +99,8 @@ def _cells(rows: pd.DataFrame) -> Iterator[list[str]]:
         first = part.iloc[0]
         about = ", ".join(text for text in (first.subject, wording.loss(first.loss)) if text)
         what = f"{about}: {wording.statistic(first.statistic, first.options)}"
+        setting = wording.setting(first.variant)
+        what += f" ({setting})" if setting else ""
         if len(part) == 1:
             texts = [what, _estimate(first), expected(first), _verdict(first.verdict)]
         else:

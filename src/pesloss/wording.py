@@ -167,6 +167,23 @@ def dataset(name: str, model: str = "") -> str:
     return label if model in ("", "schnet") else f"{label}, {MODELS.get(model, model)}"
 
 
+def trained(model: str, variant: str) -> str:
+    """Return the name of a model, of another length of training too; the usual one unchanged."""
+    key, _, value = variant.partition("=")
+    if key != "n_steps":
+        return model
+    steps = f"{int(value):,} steps"
+    return steps if model == "schnet" else f"{MODELS.get(model, model)}, {steps}"
+
+
+def setting(variant: str) -> str:
+    """Return a changed setting in words: ``n_steps=3000`` as ``3,000 steps``; none is empty."""
+    if variant.startswith("n_steps="):
+        return trained("schnet", variant)
+    known = {"": "", "base": ""}
+    return known.get(variant, variant.replace("_", " ").replace("=", " "))
+
+
 def statistic(name: str, options: str = "") -> str:
     """Return a statistic in words, with its options (``key=value`` separated by spaces)."""
     words = [STATISTICS.get(name, name.replace("_", " "))]
