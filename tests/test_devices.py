@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from pesloss import devices, pair_kernels
 from pesloss.files import read_json, read_table
 from pesloss.runs import Run
+from pesloss.training import loop
+from pesloss.training.adam import Adam
 from pesloss.training.job import RunFiles, prepare, splits_of
 
 TABLES = ("history", "loss_signal", "gradient_signal", "predictions")
-ADAM = torch.optim.Adam
 ROUNDING = 1e-4  # a thousand times that of float32: a dozen steps add it up
 
 
@@ -39,7 +41,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over pairs and Adam as any device computes them."""
     monkeypatch.setattr(pair_kernels, "load", lambda dtype: None)
-    monkeypatch.setattr(torch.optim, "Adam", lambda weights, fused: ADAM(weights, fused=False))
+    monkeypatch.setattr(loop, "Adam", partial(Adam, fused=False))
 
 
 def test_the_device_is_a_gpu_only_where_asked_for_and_there(

@@ -35,6 +35,7 @@ from pesloss.schnetpack_compat import import_schnetpack
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import load
 from pesloss.statistics.fit import fit_statistics
+from pesloss.training.adam import Adam
 from pesloss.training.job import prepare
 from pesloss.training.loop import Progress, Training, deterministic
 from pesloss.training.signal import LossSignal
@@ -165,7 +166,7 @@ def _training(structures: Sequence[Atoms], dataset: str, model: ModelSpec, size:
 
 def _epoch_of(training: Training, fused: bool) -> Epoch:
     """Return a function that trains one epoch as `Training.run` does, diagnostics left out."""
-    optimizer = torch.optim.Adam(training.model.parameters(), fused=fused)
+    optimizer = Adam(training.model.parameters(), fused=fused)
     signal = LossSignal(len(training.graphs.n_atoms))
 
     def epoch() -> tuple[int, float]:
@@ -197,7 +198,7 @@ def _as_jobs_are() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch.set_deterministic_debug_mode("default")
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
         torch.set_flush_denormal(False)
 
@@ -326,7 +327,7 @@ def _fastest(call: Callable[[], object], seconds: float) -> float:
 def _floor(training: Training, peak: Peak) -> dict[str, float]:
     """Count one step's work by torch (the loops over pairs are left out) against ``peak``."""
     batch = training.batcher(training.order()[0])
-    optimizer = torch.optim.Adam(training.model.parameters(), fused=True)
+    optimizer = Adam(training.model.parameters())
     signal = LossSignal(len(training.graphs.n_atoms))
     with FlopCounterMode(display=False) as flop, _Traffic() as traffic:
         training.step(0, batch, optimizer, Progress(), signal)

@@ -22,6 +22,7 @@ from pesloss.files import written_whole
 from pesloss.graphs import Graphs
 from pesloss.models import Potential, Prediction
 from pesloss.settings import TrainingSpec
+from pesloss.training.adam import Adam
 from pesloss.training.objective import Objective
 from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
 
@@ -36,7 +37,7 @@ def deterministic() -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
@@ -104,7 +105,7 @@ class Checkpoint:
     key: str
     every_seconds: float = 20.0
 
-    def save(self, model: Potential, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(self, model: Potential, optimizer: Adam, progress: Progress) -> None:
         """Write weights, optimiser and progress, whole or not at all."""
         state = {
             "key": self.key,
@@ -115,7 +116,7 @@ class Checkpoint:
         with written_whole(self.path) as scratch:
             torch.save(state, scratch)
 
-    def load(self, model: Potential, optimizer: torch.optim.Optimizer) -> Progress:
+    def load(self, model: Potential, optimizer: Adam) -> Progress:
         """Restore a training with this key; start anew where there is none or another's."""
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -175,7 +176,7 @@ class Training:
         PeslossError
             When the loss is not finite, naming the step and the structures.
         """
-        optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
+        optimizer = Adam(self.model.parameters())
         progress = checkpoint.load(self.model, optimizer) if checkpoint else Progress()
         signal = LossSignal(len(self.graphs.n_atoms))
         if progress.window is not None:
@@ -207,13 +208,11 @@ class Training:
         self,
         step: int,
         batch: Batch,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Adam,
         progress: Progress,
         signal: LossSignal,
     ) -> None:
         """Take one optimiser step and note its losses in ``progress`` and ``signal``."""
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.spec)
         prediction = self.model(batch)
         energy = self.objective.energy_terms(batch, prediction)
         force = self.objective.force_terms(batch, prediction)
@@ -222,7 +221,7 @@ class Training:
             raise PeslossError(self._not_finite(step, batch, prediction))
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        optimizer.step(learning_rate(step, self.spec))
         signal.add(batch.index, energy, self.model.total(batch, force.sum(dim=1)))
         progress.recent.append((energy.mean().item(), force.mean().item()))
 

@@ -20,7 +20,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from matplotlib.axes import Axes
@@ -40,6 +39,7 @@ from pesloss.runs import Run
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import load
 from pesloss.statistics.fit import fit_statistics
+from pesloss.training.adam import Adam
 from pesloss.training.job import prepare
 from pesloss.training.loop import Progress, Training, deterministic
 from pesloss.training.signal import LossSignal
@@ -279,7 +279,7 @@ def train(place: Path, case: Case, model: ModelSpec) -> dict[str, float]:
 
 def _step_seconds(training: Training) -> list[float]:
     """Return the seconds of every step after the first ones, its batch included."""
-    optimizer = torch.optim.Adam(training.model.parameters(), fused=True)
+    optimizer = Adam(training.model.parameters())
     signal, progress = LossSignal(len(training.graphs.n_atoms)), Progress()
     seconds = []
     for step, chosen in enumerate(training.order()):
