@@ -26,10 +26,7 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
     """
     text = ["model", "loss", "options", "must_be", "group", "variant"]
     claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
-    longer = claims.variant.str.match(r"n_steps=\d+$")
-    claims = claims[(claims.must_be == "") & (claims.variant.isin(["", BASE]) | longer)]
-    models = [wording.trained(*pair) for pair in zip(claims.model, claims.variant, strict=True)]
-    claims = claims.assign(model=models)
+    claims = usual_or_longer(claims[claims.must_be == ""])
     trainings = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
     energies = trainings[trainings.options == ""]
     within = trainings[trainings.options == "by=phase"]
@@ -55,6 +52,26 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
             name = wording.dataset(dataset, model)
             lines.append(_row([name, *(own if first else ["", ""]), *cells]))
     return "\n".join(lines) + "\n"
+
+
+def usual_or_longer(claims: pd.DataFrame) -> pd.DataFrame:
+    """Keep claims on the usual settings and on other lengths of training.
+
+    Parameters
+    ----------
+    claims
+        Claims with texts in ``model`` and ``variant``, none missing.
+
+    Returns
+    -------
+    DataFrame
+        Their rows; a training of another length is a model of its own, named as
+        ``wording.trained`` does.
+    """
+    longer = claims.variant.str.match(r"n_steps=\d+$").astype(bool)
+    kept = claims[claims.variant.isin(["", BASE]) | longer]
+    names = [wording.trained(*pair) for pair in zip(kept.model, kept.variant, strict=True)]
+    return kept.assign(model=names)
 
 
 def _best(rows: pd.DataFrame) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pesloss.runs import BASE
+
 LOSSES = {
     "raw": "raw",
     "sqrt_root": "1/∜N",
@@ -177,11 +179,10 @@ def trained(model: str, variant: str) -> str:
 
 
 def setting(variant: str) -> str:
-    """Return a changed setting in words: ``n_steps=3000`` as ``3,000 steps``; none is empty."""
+    """Return a changed setting in words: ``n_steps=3000`` as ``3,000 steps``; empty for none."""
     if variant.startswith("n_steps="):
         return trained("schnet", variant)
-    known = {"": "", "base": ""}
-    return known.get(variant, variant.replace("_", " ").replace("=", " "))
+    return "" if variant in ("", BASE) else variant.replace("_", " ").replace("=", " ")
 
 
 def statistic(name: str, options: str = "") -> str:

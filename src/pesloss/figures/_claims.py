@@ -2,24 +2,17 @@
 
 import pandas as pd
 
-from pesloss import wording
+from pesloss.headline import usual_or_longer
 
 COLUMNS = ["dataset", "model", "loss", "estimator", "estimate", "low", "high", "expected", "margin"]
 
 
 def exponents(claims: pd.DataFrame, statistic: str) -> pd.DataFrame:
-    """Return energy exponents of whole datasets, each once, gamma regression unless said.
-
-    Trainings of another length are models of their own, named as ``wording.trained`` does.
-    """
+    """Return energy exponents of whole datasets, each once, gamma regression unless said."""
     columns = ("model", "loss", "group", "options", "must_be", "variant")
     text = claims.assign(**{c: claims[c].fillna("").astype(str) for c in columns})
     rows = text[(text.statistic == statistic) & (text.group == "")]
-    rows = rows[~rows.options.str.contains("of=forces|by=")]
-    longer = rows.variant.str.match(r"n_steps=\d+$")
-    rows = rows[rows.variant.isin(("", "base")) | longer]
-    models = [wording.trained(*pair) for pair in zip(rows.model, rows.variant, strict=True)]
-    rows = rows.assign(model=models)
+    rows = usual_or_longer(rows[~rows.options.str.contains("of=forces|by=")])
     line = rows.options.str.contains("estimator=line")
     rows = rows.assign(estimator=line.map({True: "line", False: "gamma"}))
     rows = rows.rename(columns={"ci_low": "low", "ci_high": "high"})

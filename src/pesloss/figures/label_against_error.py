@@ -28,7 +28,8 @@ CAPTION = (
     "Exponents of growth with size, a block a data set: labels in grey, errors of trained models "
     "by loss in colour, half the best p of a linear model in white. At ½ the proposal holds (√N); "
     "at 1 deviations add up as N. "
-    "Where errors lie left of the labels, models have learnt what the atoms of a structure share."
+    "Where errors lie left of the labels, models have learnt what the atoms of a structure share. "
+    "Blocks that name a number of steps are of longer trainings."
 )
 COLUMNS = [
     "dataset",
