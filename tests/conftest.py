@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from hypothesis import HealthCheck, settings
 
 from pesloss.data.store import structure_table
 from pesloss.dataset_statistics import DatasetStatistics, size_edges
@@ -29,6 +30,11 @@ SPEC = TrainingSpec(
     n_steps=12, batch_size=4, n_validations=3, n_validation_structures=6, n_signal_structures=4
 )
 RUN = Run("tiny", "schnet", "standardized", "standardized")
+
+
+# No law depends on how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -109,7 +109,7 @@ def test_unrelated_families_differ_and_sizes_vary(structures: list[Atoms]) -> No
 
 
 @pytest.mark.parametrize("kind", sorted(GEOMETRIC))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(n=st.integers(1, 900), n_parts=st.integers(1, 9))
 def test_plans_are_exact_and_dealt_out_once(kind: str, n: int, n_parts: int) -> None:
     spec = small(kind, n)
@@ -131,7 +131,7 @@ def test_shared_base_geometries_stay_in_one_family() -> None:
     assert min(len(f.what["what"]) for f in plan if f.phase == "cluster") >= 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 12))
 def test_packed_molecules_keep_apart(seed: int, n: int) -> None:
     parts = [molecules.named("H2O")] * n

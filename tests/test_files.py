@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("files")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(values=st.lists(st.floats(allow_nan=True), min_size=1), packed=st.booleans())
 def test_floats_come_back_exactly(folder: Path, values: list[float], packed: bool) -> None:
     path = folder / ("t.csv.gz" if packed else "t.csv")

@@ -150,6 +150,16 @@ def test_data_without_a_sweep_are_marked() -> None:
     assert "| 1/N | 1 |" in _row(guide(CLAIMS, one), "xTB clusters, varied")
 
 
+def test_data_without_a_sweep_are_not_counted() -> None:
+    runs = _runs({"raw": 0.3, "per_atom": 0.0})
+    one = runs[(runs.dataset != "emt_alloys") | (runs.force_weight == 1.0)]
+    text = guide(CLAIMS, one)
+    assert "Over 2 pairs of data and model (1 at one force weight alone are not counted):" in text
+    assert "- 1/N: leads on 2 of 2," in text
+    none = runs[runs.force_weight == 1.0]
+    assert "Over 3 pairs of data and model:" in guide(CLAIMS, none)
+
+
 def test_a_guide_without_runs_speaks_of_labels() -> None:
     text = guide(CLAIMS, _runs({"raw": 0.0}).iloc[:0])
     assert "No trainings." in text

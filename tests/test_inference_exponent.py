@@ -44,7 +44,7 @@ def test_agrees_with_statsmodels(seed: int) -> None:
     assert np.allclose(ours, theirs, atol=1e-8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(alpha=st.floats(-2, 3), factor=st.floats(1e-6, 1e6), seed=st.integers(0, 100))
 def test_laws(alpha: float, factor: float, seed: int) -> None:
     sizes, errors = draw(100, seed)

@@ -88,7 +88,7 @@ def test_bound_is_the_covariance_that_statsmodels_gives_the_best_weights() -> No
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), p=st.floats(-1, 4))
 def test_nothing_undercuts_the_gauss_markov_bound(seed: int, p: float) -> None:
     features, n_atoms, variance = problem(seed, n=30, d=4)

@@ -20,6 +20,7 @@ from pesloss.errors import PeslossError
 from pesloss.evaluation.tables import empty
 from pesloss.files import write_table, write_text
 from pesloss.guide import SCORED
+from pesloss.overview import COLUMNS as DATASET_COLUMNS
 from pesloss.page.content import first_line
 from pesloss.page.write import Sources, page_files, write_report
 from pesloss.plan import Suite
@@ -129,6 +130,8 @@ def make(tmp_path: Path) -> Make:
                                      "losses_by_size": ["C7"], "control_planted_one": ["C2"],
                                      "control_losses": ["C8"]}),
             "records": records,
+            "datasets": pd.DataFrame([["si_sw", "bulk", 400, 3, 2, 16.0, 216, "Si", NASTY]],
+                                     columns=list(DATASET_COLUMNS)),
             **{name: table for name, table in changed.items() if name not in ("claims", "records")},
         }  # fmt: skip
         for name, table in tables.items():
@@ -196,7 +199,7 @@ def test_nothing_is_asked_of_the_network(make: Make) -> None:
 def test_verdicts_come_first_then_figures_methods_cost_controls_provenance(make: Make) -> None:
     order = Page(make() / "index.html").order
     parts = ["verdicts", "row-2", "guide", "figures", "figure-label_against_error"]
-    parts += ["figure-fronts", "methods", "cost", "controls", "row-7", "provenance"]
+    parts += ["figure-fronts", "data", "methods", "cost", "controls", "row-7", "provenance"]
     places = [order.index(part) for part in parts]
     assert places == sorted(places)
 

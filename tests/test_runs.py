@@ -1,5 +1,7 @@
 """A run is its folder."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,3 +171,12 @@ def test_runs_with_different_hashes_are_refused_and_named() -> None:
     same_except(records[:2], ("data", "split"))
     with pytest.raises(PeslossError, match=r"three: hash of split is 'q'; allowed: 'p'.*one"):
         same_except(records, ("data", "split"))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_record_that_lacks_a_hash_is_not_compared(place: int) -> None:
+    records: list[dict[str, Any]] = [{"run": n, "hashes": {"data": "x"}} for n in ("one", "two")]
+    del records[place]["hashes"]["data"]
+    name = records[place]["run"]
+    with pytest.raises(PeslossError, match=f"{name}: hash of data is missing"):
+        same_except(records, ("data",))

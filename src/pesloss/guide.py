@@ -211,14 +211,16 @@ def _units(best: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _in_short(best: pd.DataFrame, runs: pd.DataFrame) -> Section:
+    swept, pairs = _swept(runs), _units(best)
+    counted = [pair for pair in pairs if pair in swept] or pairs
     tables = [
         compared(best[(best.dataset == dataset) & (best.model == model)], "seed")
-        for dataset, model in _units(best)
+        for dataset, model in counted
     ]
     others = pd.concat([table.iloc[1:] for table in tables])
     leads = pd.Series([table.iloc[0].energy_loss for table in tables]).value_counts()
     said = []
-    for name in wording.ordered(best.energy_loss, wording.LOSSES):
+    for name in wording.ordered(pd.concat(tables).energy_loss, wording.LOSSES):
         rows = others[others.energy_loss == name]
         worse, better = int((rows.low > 0).sum()), int((rows.high < 0).sum())
         level = len(rows) - worse - better
@@ -229,7 +231,9 @@ def _in_short(best: pd.DataFrame, runs: pd.DataFrame) -> Section:
             f"worse on {worse}{beats}."
         )
     clear = sum(len(table) > 1 and bool((table.low[1:] > 0).all()) for table in tables)
-    text = [f"Over {_sets(len(tables))}:", "\n".join(said)]
+    single = len(pairs) - len(tables)
+    left = f" ({single} at one force weight alone are not counted)" if single else ""
+    text = [f"Over {_sets(len(tables))}{left}:", "\n".join(said)]
     text.append(f"The leader is told apart from every other loss on {clear} of {len(tables)}.")
     table = regrets(runs)
     if len(table):

@@ -8,11 +8,12 @@ from pesloss import provenance
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_json, write_text
 from pesloss.headline import exponent_table
+from pesloss.overview import claim_table, data_table
 from pesloss.report import run_times, splice
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
-    "group_errors.csv", "species_errors.csv", "verdicts.md",
+    "group_errors.csv", "species_errors.csv", "verdicts.md", "datasets.csv",
 )  # fmt: skip
 WHERE_THERE = (
     "guide.md", "claim_cost.csv", "training_rates.csv", "best_exponent.csv", "efficiency.csv",
@@ -67,9 +68,12 @@ def readme_with_tables(readme: str, reference: Path) -> str:
     tables = reference / "tables"
     found = tables / "best_exponent.csv"
     best = read_table(found, ("dataset", "best_p_variance")) if found.is_file() else None
-    exponents = exponent_table(read_table(tables / "claims.csv", ("claim",)), best)
+    claims = read_table(tables / "claims.csv", ("claim",))
+    datasets = read_table(tables / "datasets.csv", ("dataset", "matter"))
+    exponents = exponent_table(claims, best)
     cost = run_times(read_table(tables / "cost.csv", ("rule", "seconds")))
     blocks = {"exponents": exponents, "verdicts": verdicts, "origin": source, "cost": cost}
+    blocks |= {"claims": claim_table(claims, datasets), "data": data_table(datasets)}
     blocks["guide"] = in_short(tables / "guide.md")
     for name, block in blocks.items():
         readme = splice(readme, name, block)

@@ -147,10 +147,15 @@ def same_except(runs: list[dict[str, Any]], hashes: tuple[str, ...]) -> None:
     Raises
     ------
     PeslossError
-        Naming the first hash that differs and the two runs.
+        Naming the first hash that differs and the two runs, or one that a record lacks.
     """
-    for record in runs[1:]:
+    for record in runs:
         for key in hashes:
+            if key not in record["hashes"]:
+                raise PeslossError(
+                    f"{record['run']}: hash of {key} is missing; needed to compare runs, so train "
+                    "it again"
+                )
             if record["hashes"][key] != runs[0]["hashes"][key]:
                 raise PeslossError(
                     f"{record['run']}: hash of {key} is {record['hashes'][key]!r}; "

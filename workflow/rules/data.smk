@@ -125,3 +125,22 @@ rule build_graphs:
         code=code_digest("pesloss.graphs", "pesloss.data.store"),
     script:
         "../scripts/build_graphs.py"
+
+
+rule tabulate_datasets:
+    """Describe the datasets: sizes, species, what was left out."""
+    input:
+        tables=collect("<results>/data/{dataset}/structures.csv", dataset=suite.datasets_in_use),
+        structures=collect(
+            "<results>/data/{dataset}/structures.extxyz",
+            dataset=[d for d in suite.datasets_in_use if suite.datasets[d].has_geometry()],
+        ),
+    output:
+        datasets=report("<results>/tables/datasets.csv", category="1 Verdicts"),
+    log:
+        "<results>/logs/tabulate_datasets.log",
+    params:
+        code=code_digest("pesloss.overview"),
+        described={d: suite.datasets[d].description for d in suite.datasets_in_use},
+    script:
+        "../scripts/tabulate_datasets.py"

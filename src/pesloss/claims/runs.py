@@ -157,8 +157,13 @@ def score_terms(errors: pd.DataFrame) -> Array:
 def weighted_score(terms: Array, weights: Array) -> Array:
     """Return scores (B,) of terms (n_seeds, 5, K), weighted (B, n_seeds, K), seeds pooled."""
     sums = np.einsum("bsk,stk->tb", weights, terms, optimize=True)
-    energy = 0.5 * np.log(sums[:3] / weights.sum(axis=(1, 2))).mean(axis=0)
-    return np.asarray((energy + 0.5 * np.log(sums[3] / sums[4])) / 2, dtype=np.float64)
+    return score_of_means(sums / weights.sum(axis=(1, 2)))
+
+
+def score_of_means(means: Array) -> Array:
+    """Return scores (…) of weighted means of what `score_terms` returns, (5, …)."""
+    energy = 0.5 * np.log(means[:3]).mean(axis=0)
+    return np.asarray((energy + 0.5 * np.log(means[3] / means[4])) / 2, dtype=np.float64)
 
 
 def comparisons(

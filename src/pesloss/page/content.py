@@ -10,8 +10,9 @@ from pesloss import wording
 from pesloss.claims import statistics
 from pesloss.config import Ablation, ClaimSpec
 from pesloss.cost import HASHES, cost_by_claim
+from pesloss.overview import MATTER, atoms, species
 from pesloss.provenance import PACKAGES
-from pesloss.report import ANSWERS, MARKS, counts, duration, expected, number
+from pesloss.report import MARKS, counts, duration, expected, number
 
 TEXT = ("model", "loss", "group", "options", "must_be", "variant", "force_loss", "metric")
 
@@ -27,44 +28,6 @@ class Link:
 def readable(claims: pd.DataFrame) -> pd.DataFrame:
     """Return measurements with empty texts in place of missing ones."""
     return claims.assign(**{name: claims[name].fillna("").astype(str) for name in TEXT})
-
-
-def headlines(claims: pd.DataFrame) -> list[str]:
-    """Return the answer in sentences: growth of labels, of errors, and all verdicts.
-
-    Parameters
-    ----------
-    claims
-        Measurements that are no controls, as from `readable`.
-    """
-    found = []
-    growth = (
-        ("label_exponent", "estimator=gamma", "Label deviations grow as √N", "data sets"),
-        (
-            "error_exponent",
-            "",
-            "Errors of trained models grow as √N",
-            "combinations of data, model and loss",
-        ),
-    )
-    for name, options, words, units in growth:
-        rows = claims[(claims.statistic == name) & (claims.options == options)]
-        if len(rows):
-            supported, contradicted, undecided = _numbers(rows)
-            found.append(
-                f"{words}: true for {supported} of {len(rows)} {units}, false for "
-                f"{contradicted}, not decided for {undecided}."
-            )
-    supported, contradicted, undecided = _numbers(claims)
-    found.append(
-        f"All {len(claims)} measurements of {claims.claim.nunique()} claims: "
-        f"{supported} supported, {contradicted} contradicted, {undecided} undecided."
-    )
-    return found
-
-
-def _numbers(rows: pd.DataFrame) -> list[int]:
-    return [int((rows.verdict == answer).sum()) for answer in ANSWERS]
 
 
 def claim_rows(claims: pd.DataFrame, costs: pd.DataFrame) -> list[dict[str, str]]:
@@ -168,6 +131,22 @@ def _needed(row: pd.Series) -> str:
         return "no number: at the margin"
     words = "× the structures" if row.subject == "labels" else "seeds"
     return f"{row.seeds_to_decide:.0f} {words}"
+
+
+def data_rows(datasets: pd.DataFrame, held: Known) -> list[dict[str, Any]]:
+    """Return one row a dataset: its name with a link, its sizes, species and description."""
+    return [
+        {
+            "name": held.dataset(row.dataset),
+            "matter": MATTER[row.matter],
+            "n_structures": row.n_structures,
+            "atoms": atoms(row),
+            "species": species(row),
+            "n_left_out": row.n_left_out,
+            "description": row.description,
+        }
+        for _, row in datasets.iterrows()
+    ]
 
 
 def methods(ablations: Mapping[str, Ablation], held: Known) -> list[dict[str, Any]]:

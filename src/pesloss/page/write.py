@@ -13,6 +13,7 @@ from pesloss.closure import relative
 from pesloss.config import Ablation
 from pesloss.files import read_table, write_text, written_whole
 from pesloss.guide import sections
+from pesloss.overview import headlines
 from pesloss.page import content
 from pesloss.report import duration
 from pesloss.specification import load
@@ -20,7 +21,7 @@ from pesloss.specification import load
 TEMPLATES = Path(__file__).parent
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "runs.csv", "statistics.csv", "cost.csv",
-    "claim_cost.csv", "records.csv",
+    "claim_cost.csv", "records.csv", "datasets.csv",
 )  # fmt: skip
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is repeatable
 
@@ -99,10 +100,11 @@ def _index(
     ]
     more = {name.partition(".")[0]: tables[name] for name in tables if name not in TABLES}
     return {
-        "headlines": content.headlines(claims),
+        "headlines": headlines(claims),
         "claims": content.claim_rows(claims, costs),
         "verdicts": content.verdict_rows(claims, held),
         "has_corrected": "verdict_corrected" in every,
+        "data": content.data_rows(tables["datasets.csv"], held),
         "guide": sections(every, tables["runs.csv"], tables["statistics.csv"], more),
         "figures": sorted(figures, key=lambda figure: figure["name"] != "label_against_error"),
         "methods": content.methods(ablations, held),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
-from pesloss.claims.runs import Comparison, families
+from pesloss.claims.runs import Comparison, families, score_of_means, score_terms
 from pesloss.claims.statistics._options import choose
 from pesloss.inference import mean_over_seeds, seed_means
 
@@ -73,24 +73,15 @@ def measure(
 
 def log_error(data: Comparison, loss: str, force_weight: float, of: str) -> Metric:
     """Return the log error of each seed (B, n_seeds) as a function of weights (B, n_seeds, K)."""
-    n = data.values(loss, force_weight, lambda table: table.n_atoms)
-    square = data.values(loss, force_weight, lambda table: table.energy_error**2)
+    tables = [result.split("test") for result in data.of(loss, force_weight)]
+    terms = np.stack([score_terms(table) for table in tables], axis=1)
 
-    def energy(power: int) -> Metric:
-        return lambda cells: np.asarray(0.5 * np.log(seed_means(square / n**power, cells)))
+    def means(cells: Array) -> Array:
+        return np.stack([seed_means(term, cells) for term in terms])
 
-    if of == "energy":
-        return energy(0)
-    if of == "energy_per_atom":
-        return energy(2)
-    force = data.values(loss, force_weight, lambda table: table.force_mse) * n
-
-    def forces(cells: Array) -> Array:
-        return np.asarray(0.5 * np.log(seed_means(force, cells) / seed_means(n, cells)))
-
+    if of == "score":
+        return lambda cells: score_of_means(means(cells))
     if of == "forces":
-        return forces
-    energies = [energy(power) for power in (0, 1, 2)]
-    return lambda cells: np.asarray(
-        (np.mean([one(cells) for one in energies], axis=0) + forces(cells)) / 2
-    )
+        return lambda cells: np.asarray(0.5 * np.log(np.divide(*means(cells)[3:])))
+    place = {"energy": 0, "energy_per_atom": 2}[of]
+    return lambda cells: np.asarray(0.5 * np.log(seed_means(terms[place], cells)))
