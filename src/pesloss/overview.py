@@ -114,7 +114,7 @@ def headlines(claims: pd.DataFrame) -> list[str]:
             "error_exponent",
             "",
             "Errors of trained models grow as √N",
-            "combinations of data, model and loss",
+            "combinations of data, model, loss and settings",
         ),
     )
     for name, options, words, units in growth:
