@@ -13,6 +13,9 @@ def row(claim: str, estimate: float, verdict: str, **other: str) -> dict[str, ob
     return {**usual, **numbers, **about, **other}
 
 
+LABELS = row("C2", 0.9, "contradicted", options="estimator=gamma")
+
+
 def cells(table: str, line: int) -> list[str]:
     return [cell.strip() for cell in table.splitlines()[line].strip("|").split("|")]
 
@@ -20,7 +23,7 @@ def cells(table: str, line: int) -> list[str]:
 def test_labels_and_errors_of_a_dataset_stand_in_one_row() -> None:
     claims = pd.DataFrame(
         [
-            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            LABELS,
             row("C2", 0.8, "contradicted", options="estimator=line"),
             row("C2", 0.5, "supported", options="by=phase", group="diamond"),
             row("C2", 0.7, "undecided", options="by=phase", group="liquid"),
@@ -41,7 +44,7 @@ def test_labels_and_errors_of_a_dataset_stand_in_one_row() -> None:
 def test_controls_and_changed_settings_are_not_in_it() -> None:
     claims = pd.DataFrame(
         [
-            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            LABELS,
             row("C2", 0.1, "supported", dataset="labels_kappa", must_be="supported"),
             row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="cutoff=9"),
         ]
@@ -55,7 +58,7 @@ def test_trainings_of_another_length_have_a_row_of_their_own() -> None:
     longer = {"loss": "raw", "variant": "n_steps=3000"}
     claims = pd.DataFrame(
         [
-            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            LABELS,
             row("C7", 0.8, "undecided", model="painn", **longer),
             row("C7", 0.7, "undecided", model="schnet", **longer),
             row("C7", 0.6, "undecided", model="schnet", loss="raw", variant="base"),
@@ -83,7 +86,7 @@ def test_best_exponents_stand_in_the_row_of_the_usual_model_where_there_are_some
     errors = {"loss": "raw", "variant": "base"}
     claims = pd.DataFrame(
         [
-            row("C2", 0.9, "contradicted", options="estimator=gamma"),
+            LABELS,
             row("C7", 0.6, "undecided", model="schnet", **errors),
             row("C7", 0.5, "supported", model="painn", **errors),
             row("C2", 0.7, "contradicted", options="estimator=gamma", dataset="emt_alloys"),

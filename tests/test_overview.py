@@ -9,9 +9,10 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from pesloss.data.overview import COLUMNS, dataset_table
 from pesloss.data.store import structure_table, write_structures
 from pesloss.files import write_table
-from pesloss.overview import COLUMNS, claim_table, data_table, dataset_table
+from pesloss.overview import claim_table, data_table
 from pesloss.report import MARKS
 
 

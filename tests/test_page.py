@@ -15,12 +15,12 @@ from pesloss import plan
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS
 from pesloss.config import Ablation
 from pesloss.cost import RECORD_COLUMNS, claim_cost
+from pesloss.data.overview import COLUMNS as DATASET_COLUMNS
 from pesloss.drawing import load
 from pesloss.errors import PeslossError
 from pesloss.evaluation.tables import empty
 from pesloss.files import write_table, write_text
 from pesloss.guide import SCORED
-from pesloss.overview import COLUMNS as DATASET_COLUMNS
 from pesloss.page.content import first_line
 from pesloss.page.write import Sources, page_files, write_report
 from pesloss.plan import Suite

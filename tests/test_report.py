@@ -35,14 +35,14 @@ def test_one_row_a_claim_and_dataset_with_all_losses_in_it() -> None:
 
 
 def test_a_changed_setting_is_named() -> None:
-    changed = ("n_steps=3000", "tuned learning_rate=0.01", "n_features=8")
+    changed = ("n_steps=3000", "tuned learning_rate=0.01", "n_steps=3000,n_features=8")
     text = verdict_table(_claims({}, *({"variant": name} for name in changed)))
     rows = [line for line in text.replace("\u00a0", " ").splitlines() if "silicon" in line]
     assert rows[0].split(" | ")[2].split("<br>") == [
         "errors, raw: exponent",
         "errors, raw: exponent (3,000 steps)",
         "errors, raw: exponent (tuned learning rate 0.01)",
-        "errors, raw: exponent (n features 8)",
+        "errors, raw: exponent (3,000 steps, n features 8)",
     ]
 
 

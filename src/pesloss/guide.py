@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pesloss import wording
-from pesloss.report import counts, number
+from pesloss.report import counts, number, table_row
 
 CONTROL = "control_"
 SCORED = ("energy_rmse_mev", "energy_rmse_mev_per_root_atom", "energy_rmse_mev_per_atom")
@@ -73,7 +73,7 @@ def guide(
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return table_row(*(cell.replace("|", chr(92) + "|") for cell in cells))
 
 
 def sections(

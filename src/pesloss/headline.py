@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pesloss import wording
-from pesloss.report import MARKS, number
+from pesloss.report import MARKS, marks, number, table_row
 from pesloss.runs import BASE
 
 
@@ -36,7 +36,7 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
     heads += [f"errors, {wording.loss(name)}" for name in losses]
     heads += ["errors within one phase, all losses"] if len(within) else []
     heads += [] if best is None else ["best p, linear model"]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [table_row(*heads), table_row(*["---"] * len(heads))]
     for dataset in wording.ordered(labels.dataset, wording.DATASETS):
         about, trained = labels[labels.dataset == dataset], energies[energies.dataset == dataset]
         for model in wording.ordered(trained.model, wording.MODELS) or [""]:
@@ -50,7 +50,7 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
             if best is not None:
                 cells.append(_best(best[best.dataset == dataset]) if first else "")
             name = wording.dataset(dataset, model)
-            lines.append(_row([name, *(own if first else ["", ""]), *cells]))
+            lines.append(table_row(name, *(own if first else ["", ""]), *cells))
     return "\n".join(lines) + "\n"
 
 
@@ -82,10 +82,6 @@ def _best(rows: pd.DataFrame) -> str:
     return f"{number(row.best_p_variance)} {ends}"
 
 
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
@@ -98,7 +94,6 @@ def _phases(rows: pd.DataFrame) -> str:
     found = rows[rows.options == "by=phase"]
     if found.empty:
         return ""
-    marks = [f"{int((found.verdict == answer).sum())} {mark}" for answer, mark in MARKS.items()]
-    shown = ", ".join(mark for mark in marks if not mark.startswith("0 "))
+    shown = marks(found.verdict)
     low, high = number(found.estimate.min()), number(found.estimate.max())
     return f"{low} ({shown})" if len(found) == 1 else f"{low} to {high} ({shown})"

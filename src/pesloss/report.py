@@ -81,12 +81,13 @@ def _claims(shown: pd.DataFrame) -> str:
         name = "" if claim == previous else f"**{wording.claim(str(claim))}**"
         about = wording.dataset(rows.iloc[0].dataset, rows.iloc[-1].model)
         stacked = ["<br>".join(column) for column in zip(*_cells(rows), strict=True)]
-        lines.append(_row(name, about, *stacked))
+        lines.append(table_row(name, about, *stacked))
         previous = str(claim)
     return "\n".join(lines) if len(lines) > 2 else "No claims were measured."
 
 
-def _row(*cells: str) -> str:
+def table_row(*cells: str) -> str:
+    """Return a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -150,12 +151,17 @@ def counts(verdicts: pd.Series) -> str:
     return ", ".join(f"{n} {answer}" for n, answer in found if n)
 
 
+def marks(verdicts: pd.Series) -> str:
+    """Return ``3 ✔, 1 ?``: how often each verdict was reached."""
+    found = [(int((verdicts == answer).sum()), MARKS[answer]) for answer in ANSWERS]
+    return ", ".join(f"{n} {mark}" for n, mark in found if n)
+
+
 def _counts(part: pd.DataFrame) -> str:
     options = part.iloc[0].options.split()
     kind = next((GROUPS[option] for option in options if option in GROUPS), "groups")
     kind = KINDS.get(part.iloc[0].statistic, kind)
-    found = [(int((part.verdict == answer).sum()), MARKS[answer]) for answer in ANSWERS]
-    return f"{len(part)} {kind}: {', '.join(f'{n} {mark}' for n, mark in found if n)}"
+    return f"{len(part)} {kind}: {marks(part.verdict)}"
 
 
 def _summary(claims: pd.DataFrame) -> str:
@@ -178,22 +184,23 @@ def _controls(controls: pd.DataFrame) -> str:
     says = f"all {n} came out as they must" if not wrong else f"{wrong} of {n} came out wrong"
     lines = [f"Controls: {says}.", "", "| control | of | estimate [95 % interval] | expected | "
              "verdict | must be |", RULE]  # fmt: skip
-    for _, row in controls.iterrows():
-        what = wording.statistic(row.statistic, row.options)
-        must_be = row.must_be.replace("_", " ")
-        cells = (_estimate(row), expected(row), _verdict(row.verdict), must_be)
-        lines.append(_row(wording.dataset(row.dataset), what, *cells))
+    for _, control in controls.iterrows():
+        what = wording.statistic(control.statistic, control.options)
+        must_be = control.must_be.replace("_", " ")
+        cells = (_estimate(control), expected(control), _verdict(control.verdict), must_be)
+        lines.append(table_row(wording.dataset(control.dataset), what, *cells))
     return "\n".join(lines)
 
 
 def run_times(cost: pd.DataFrame) -> str:
     """Write the table of what the jobs cost, the dearest first, from ``cost.csv``."""
     lines = ["| rule | jobs | time in all | longest job | peak memory |", "|---|--:|--:|--:|--:|"]
-    for _, row in cost.sort_values("seconds", ascending=False, kind="stable").iterrows():
-        times = (duration(row.seconds), duration(row.longest_seconds))
-        lines.append(_row(row["rule"], str(row.n_jobs), *times, f"{row.peak_memory_mib:.0f} MiB"))
+    for _, jobs in cost.sort_values("seconds", ascending=False, kind="stable").iterrows():
+        times = (duration(jobs.seconds), duration(jobs.longest_seconds))
+        memory = f"{jobs.peak_memory_mib:.0f} MiB"
+        lines.append(table_row(jobs["rule"], str(jobs.n_jobs), *times, memory))
     total = (str(int(cost.n_jobs.sum())), duration(cost.seconds.sum()), "", "")
-    return "\n".join([*lines, _row("**all**", *total)]) + "\n"
+    return "\n".join([*lines, table_row("**all**", *total)]) + "\n"
 
 
 def duration(seconds: float) -> str:

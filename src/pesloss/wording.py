@@ -171,18 +171,21 @@ def dataset(name: str, model: str = "") -> str:
 
 def trained(model: str, variant: str) -> str:
     """Return the name of a model, of another length of training too; the usual one unchanged."""
-    key, _, value = variant.partition("=")
-    if key != "n_steps":
+    if not variant.startswith("n_steps="):
         return model
-    steps = f"{int(value):,} steps"
+    steps = setting(variant)
     return steps if model == "schnet" else f"{MODELS.get(model, model)}, {steps}"
 
 
 def setting(variant: str) -> str:
-    """Return a changed setting in words: ``n_steps=3000`` as ``3,000 steps``; empty for none."""
-    if variant.startswith("n_steps="):
-        return trained("schnet", variant)
-    return "" if variant in ("", BASE) else variant.replace("_", " ").replace("=", " ")
+    """Return changed settings in words: ``n_steps=3000`` as ``3,000 steps``; empty for none."""
+    return "" if variant in ("", BASE) else ", ".join(map(_setting, variant.split(",")))
+
+
+def _setting(change: str) -> str:
+    key, _, value = change.partition("=")
+    steps = key == "n_steps"
+    return f"{int(value):,} steps" if steps else change.replace("_", " ").replace("=", " ")
 
 
 def statistic(name: str, options: str = "") -> str:

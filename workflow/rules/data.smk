@@ -136,11 +136,11 @@ rule tabulate_datasets:
             dataset=[d for d in suite.datasets_in_use if suite.datasets[d].has_geometry()],
         ),
     output:
-        datasets=report("<results>/tables/datasets.csv", category="1 Verdicts"),
+        datasets=report("<results>/tables/datasets.csv", category="4 Data"),
     log:
         "<results>/logs/tabulate_datasets.log",
     params:
-        code=code_digest("pesloss.overview"),
+        code=code_digest("pesloss.data.overview"),
         described={d: suite.datasets[d].description for d in suite.datasets_in_use},
     script:
         "../scripts/tabulate_datasets.py"

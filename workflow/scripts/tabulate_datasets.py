@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pesloss.data.overview import dataset_table
 from pesloss.files import write_table
-from pesloss.overview import dataset_table
 from pesloss.workflow import job
 
 with job(snakemake) as running:

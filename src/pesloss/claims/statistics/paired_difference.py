@@ -82,6 +82,8 @@ def log_error(data: Comparison, loss: str, force_weight: float, of: str) -> Metr
     if of == "score":
         return lambda cells: score_of_means(means(cells))
     if of == "forces":
-        return lambda cells: np.asarray(0.5 * np.log(np.divide(*means(cells)[3:])))
+        return lambda cells: np.asarray(
+            0.5 * np.log(seed_means(terms[3], cells) / seed_means(terms[4], cells))
+        )
     place = {"energy": 0, "energy_per_atom": 2}[of]
     return lambda cells: np.asarray(0.5 * np.log(seed_means(terms[place], cells)))
