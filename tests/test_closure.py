@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pesloss.closure import PACKAGE, code_of
+from pesloss.closure import PACKAGE, code_digest, code_of
 
 PRINT_FILES = """
 import importlib, sys
@@ -55,20 +55,85 @@ def test_foreign_modules_are_not_watched() -> None:
     assert code_of("numpy", "pesloss.does_not_exist") == []
 
 
-def test_the_digest_follows_what_is_imported_and_nothing_else(tmp_path: Path) -> None:
-    package = shutil.copytree(PACKAGE, tmp_path / "pesloss")
+class Copy:
+    """A copy of the package that is edited and asked for digests."""
 
-    def digest(module: str) -> str:
-        command = f"from pesloss.closure import code_digest; print(code_digest({module!r}))"
-        path = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", command], capture_output=True, text=True, check=True, env=path
+    def __init__(self, folder: Path) -> None:
+        self.package = shutil.copytree(PACKAGE, folder / "pesloss")
+
+    def digests(self, *modules: str) -> list[str]:
+        command = (
+            "import sys; from pesloss.closure import code_digest;"
+            "print(*map(code_digest, sys.argv[1:]))"
         )
-        return done.stdout
+        path = {**os.environ, "PYTHONPATH": str(self.package.parent)}
+        words = [sys.executable, "-c", command, *modules]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=path)
+        return done.stdout.split()
 
-    before = digest("pesloss.losses.energy.raw"), digest("pesloss.losses.energy.sqrt_n")
-    file = package / "losses" / "energy" / "sqrt_n.py"
-    file.write_text(file.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    after = digest("pesloss.losses.energy.raw"), digest("pesloss.losses.energy.sqrt_n")
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.package / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def move(self, old: str, new: str) -> None:
+        """Rename a module and what its importers call it."""
+        source, target = (self.package.joinpath(*m.split(".")[1:]) for m in (old, new))
+        target.parent.mkdir(exist_ok=True)
+        if not (target.parent / "__init__.py").exists():
+            (target.parent / "__init__.py").write_text('"""New."""\n', encoding="utf-8")
+        source.with_suffix(".py").rename(target.with_suffix(".py"))
+        for path in self.package.rglob("*.py"):
+            text = path.read_text(encoding="utf-8").replace(old, new)
+            path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+RAW, SQRT_N = "pesloss.losses.energy.raw", "pesloss.losses.energy.sqrt_n"
+
+
+def test_the_digest_follows_what_is_imported_and_nothing_else(copy: Copy) -> None:
+    before = copy.digests(RAW, SQRT_N)
+    copy.replace("losses/energy/sqrt_n.py", "exponent = 1", "exponent = 1.5")
+    after = copy.digests(RAW, SQRT_N)
     assert after[0] == before[0]
     assert after[1] != before[1]
+    copy.replace("losses/base.py", "class PowerLoss", "assert PowerLoss\n\n\nclass PowerLoss")
+    assert not set(copy.digests(RAW, SQRT_N)) & set(after)
+
+
+def test_explaining_and_moving_code_is_no_change(copy: Copy) -> None:
+    jobs = ("pesloss.training.job", "pesloss.claims.job", "pesloss.data.external")
+    before = copy.digests(*jobs)
+    for path in copy.package.rglob("*.py"):
+        text = (
+            path.read_text(encoding="utf-8")
+            .replace('"""', '"""Indeed: ')
+            .replace("Indeed: \n", "\n")
+        )
+        path.write_text(f"{text}\n# a comment\n", encoding="utf-8")
+    copy.move("pesloss.errors", "pesloss.job.mistakes")
+    copy.move("pesloss.batches", "pesloss.model.minibatches")
+    assert copy.digests(*jobs) == before
+
+
+def test_the_same_name_from_another_file_is_a_change(copy: Copy) -> None:
+    entry = "pesloss.chooser"
+    (copy.package / "chooser.py").write_text(
+        f"from {RAW} import Loss\nfrom {SQRT_N} import Loss as Other\n", encoding="utf-8"
+    )
+    before = copy.digests(entry)
+    (copy.package / "chooser.py").write_text(
+        f"from {SQRT_N} import Loss\nfrom {RAW} import Loss as Other\n", encoding="utf-8"
+    )
+    assert copy.digests(entry) != before
+
+
+def test_the_order_of_what_is_asked_for_counts(copy: Copy) -> None:
+    assert copy.package.exists()
+    assert code_digest(RAW, SQRT_N) != code_digest(SQRT_N, RAW)

@@ -1,7 +1,8 @@
-"""Which files of the package a module depends on, read from its import statements."""
+"""Which code of the package a module depends on, read from its import statements."""
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +12,7 @@ PACKAGE = Path(__file__).parent
 def code_of(*modules: str) -> list[str]:
     """Return the files that ``modules`` import inside this package, themselves included.
 
-    Statically, by following import statements, so that a rule of the workflow can watch
-    exactly the code its result depends on. What is imported by name at run time (losses,
+    Statically, by following import statements. What is imported by name at run time (losses,
     statistics of claims, figures, kinds of datasets) has to be named beside.
 
     Parameters
@@ -25,6 +25,29 @@ def code_of(*modules: str) -> list[str]:
     list of str
         Sorted paths, relative to the working folder where that is possible.
     """
+    return sorted(relative(path) for path in _closure(modules).values())
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """Return a SHA-256 of what the files of `code_of` compute.
+
+    A rule has it as a parameter, and is planned again when it changes. As input files the same
+    code would be asked for its age again and again while jobs wait: two seconds a job.
+
+    Comments, docstrings, line breaks and the places of files do not count: a file that is moved,
+    renamed or explained retrains nothing. Each imported name counts with the content of the file
+    it comes from, so that a name taken from elsewhere is a change.
+    """
+    sha = hashlib.sha256()
+    for name in modules:
+        sha.update(_linked(path).encode() if (path := _file(name)) else name.encode())
+    for digest in sorted({_linked(path) for path in _closure(modules).values()}):
+        sha.update(digest.encode())
+    return sha.hexdigest()
+
+
+def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
@@ -34,21 +57,7 @@ def code_of(*modules: str) -> list[str]:
             continue
         found[name] = path
         waiting += [*_imports(path), name.rpartition(".")[0]]
-    return sorted(relative(path) for path in found.values())
-
-
-@cache
-def code_digest(*modules: str) -> str:
-    """Return the SHA-256 of the files of `code_of`, with their names.
-
-    A rule has it as a parameter, and is planned again when it changes. As input files the same
-    code would be asked for its age again and again while jobs wait: two seconds a job.
-    """
-    sha = hashlib.sha256()
-    for path in code_of(*modules):
-        content = Path(path).read_bytes()
-        sha.update(f"{Path(path).name} {len(content)}\n".encode() + content)
-    return sha.hexdigest()
+    return found
 
 
 def _file(name: str) -> Path | None:
@@ -63,14 +72,61 @@ def _file(name: str) -> Path | None:
 
 
 @cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def _imports(path: Path) -> list[str]:
     names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return names
+
+
+@cache
+def _linked(path: Path) -> str:
+    """Return the digest of a file's code, with what its imports lead to in their places."""
+    return _hashed("\n".join([_plain(path), *sorted(_links(path))]))
+
+
+@cache
+def _plain(path: Path) -> str:
+    """Return a file's code without comments, docstrings and imports of this package."""
+    return ast.dump(_Plain().visit(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _links(path: Path) -> Iterator[str]:
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and _is_own(node):
+            for alias in node.names:
+                inner = _file(f"{node.module}.{alias.name}")
+                source = inner or _file(node.module or "")
+                name = "*module*" if inner else alias.name
+                known_as = alias.asname or alias.name
+                yield f"{known_as} {name} {_hashed(_plain(source)) if source else node.module}"
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_own(node: ast.ImportFrom) -> bool:
+    return node.level == 0 and (node.module or "").split(".")[0] == PACKAGE.name
+
+
+class _Plain(ast.NodeTransformer):
+    """Takes out texts that stand as statements and imports of this package."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:  # noqa: N802
+        return None if _is_own(node) else node
 
 
 def relative(path: Path) -> str:
