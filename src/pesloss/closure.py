@@ -121,11 +121,11 @@ def _is_own(node: ast.ImportFrom) -> bool:
 class _Plain(ast.NodeTransformer):
     """Takes out texts that stand as statements and imports of this package."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if text else node
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         return None if _is_own(node) else node
 
 
