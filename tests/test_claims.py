@@ -17,10 +17,11 @@ from pesloss.claims.collect import collect_claims
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS, check_controls, decide_ablation
 from pesloss.claims.job import decide_from_files
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, RunResult, Sampling
-from pesloss.claims.runs import Comparison, Study, comparisons, score
+from pesloss.claims.runs import Comparison, Study, comparisons
 from pesloss.config import Ablation
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
+from pesloss.evaluation.score import score
 from pesloss.files import write_json, write_table
 from pesloss.runs import Run
 

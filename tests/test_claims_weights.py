@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pesloss.claims import statistics
 from pesloss.claims.measurement import Measurement, NotMeasurable, RunResult, Sampling
-from pesloss.claims.runs import Study, comparisons, score, score_terms, weighted_score
+from pesloss.claims.runs import Study, comparisons
 from pesloss.claims.weight_tables import ALL, REGRETS, WEIGHTS, one_for_all, weight_tables
 from pesloss.claims.weights import DECADES_TO_BOHR, Transfer, lowest, sweep_of, transfers
 from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.evaluation.score import score, score_terms, weighted_score
 from pesloss.files import write_json, write_table
 from pesloss.runs import Run
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from test_claims import Shelf, measure, near, noise
 
 from pesloss.claims.measurement import NotMeasurable
-from pesloss.claims.runs import score
+from pesloss.evaluation.score import score
 from pesloss.inference import mean_over_seeds, seed_means
 from pesloss.runs import Run
 

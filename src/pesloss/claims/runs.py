@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pesloss.claims.measurement import Array, LabelData, NotMeasurable, RunResult
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.evaluation.score import best_weight, score
 from pesloss.runs import BASE, same_except, shortest
 
 SEVERAL = "several"
@@ -106,11 +107,12 @@ class Comparison:
 
     def best_weight(self, loss: str) -> float:
         """Return the force weight at which the loss does best on validation structures."""
-        scores = {
-            weight: np.mean([score(result.split("validation")) for result in self.of(loss, weight)])
-            for weight in self.force_weights
-        }
-        return min(scores, key=lambda weight: (scores[weight], weight))
+        return best_weight(
+            {
+                weight: [score(result.split("validation")) for result in self.of(loss, weight)]
+                for weight in self.force_weights
+            }
+        )
 
     def tested(self) -> pd.DataFrame:
         """Return the test structures with their groups, ordered by name."""
@@ -135,35 +137,6 @@ class Study:
     labels: Mapping[str, LabelData]
     comparisons: tuple[Comparison, ...]
     dataset: str = SEVERAL
-
-
-def score(errors: pd.DataFrame) -> float:
-    """Judge a model by energies and forces alike, leaning to no normalisation of the energy.
-
-    Half the logarithm of the force RMSE plus half the mean, over p = 0, 1, 2, of the logarithm of
-    the root mean square of ``ΔE / N^(p/2)``.
-    """
-    return float(weighted_score(score_terms(errors)[None], np.ones((1, 1, len(errors))))[0])
-
-
-def score_terms(errors: pd.DataFrame) -> Array:
-    """Return what a score averages: ``ΔE²/N^p`` for p = 0, 1, 2, ``N·MSE_F`` and N, (5, K)."""
-    n = errors.n_atoms.to_numpy(float)
-    square = errors.energy_error.to_numpy() ** 2
-    energies = [square / n**p for p in (0, 1, 2)]
-    return np.stack([*energies, n * errors.force_mse.to_numpy(), n])
-
-
-def weighted_score(terms: Array, weights: Array) -> Array:
-    """Return scores (B,) of terms (n_seeds, 5, K), weighted (B, n_seeds, K), seeds pooled."""
-    sums = np.einsum("bsk,stk->tb", weights, terms, optimize=True)
-    return score_of_means(sums / weights.sum(axis=(1, 2)))
-
-
-def score_of_means(means: Array) -> Array:
-    """Return scores (…) of weighted means of what `score_terms` returns, (5, …)."""
-    energy = 0.5 * np.log(means[:3]).mean(axis=0)
-    return np.asarray((energy + 0.5 * np.log(means[3] / means[4])) / 2, dtype=np.float64)
 
 
 def comparisons(

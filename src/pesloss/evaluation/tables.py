@@ -9,8 +9,8 @@ import pandas as pd
 
 from pesloss.claims.job import read_run
 from pesloss.claims.measurement import RunResult
-from pesloss.claims.runs import score
 from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.evaluation.score import score
 from pesloss.files import read_table
 from pesloss.inference import exponent_of
 from pesloss.runs import RUN_COLUMNS

@@ -19,9 +19,9 @@ from pesloss.drawing import (
     panels,
     plain_ticks,
 )
+from pesloss.evaluation.score import CELL, at_best_weight
 from pesloss.figures._claims import exponents
 from pesloss.figures._growth import COLUMNS, binned, draw_growth, draw_guides
-from pesloss.figures._runs import CELL, at_best_weight
 
 SOURCES = ("errors.csv.gz", "runs.csv", "labels.csv.gz", "claims.csv")
 TITLE = "How energy errors of trained models grow with size, each loss at its best force weight"

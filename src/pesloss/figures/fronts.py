@@ -17,7 +17,7 @@ from pesloss.drawing import (
     nothing,
     plain_ticks,
 )
-from pesloss.figures._runs import CELL, comparable
+from pesloss.evaluation.score import CELL, comparable
 
 SOURCES = ("runs.csv",)
 TITLE = "Energy against force errors of test structures, each line a loss; lower left is better"

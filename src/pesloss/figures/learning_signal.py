@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from pesloss import wording
 from pesloss.drawing import by_dataset, grid, guide, nothing
-from pesloss.figures._runs import CELL, comparable, over_weights
+from pesloss.evaluation.score import CELL, comparable
+from pesloss.figures._runs import over_weights
 from pesloss.figures._sizes import size_panel
 
 SOURCES = ("signal.csv",)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pesloss import wording
 from pesloss.drawing import by_dataset, colour, end_labels, grid, losses_in, nothing, plain_ticks
-from pesloss.figures._runs import CELL, comparable
+from pesloss.evaluation.score import CELL, comparable
 
 SOURCES = ("history.csv",)
 TITLE = "Validation errors at equal steps and at equal time, at the usual force weight"

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
-from pesloss.claims.runs import Comparison, families, score_of_means, score_terms
+from pesloss.claims.runs import Comparison, families
 from pesloss.claims.statistics._options import choose
+from pesloss.evaluation.score import score_of_means, score_terms
 from pesloss.inference import mean_over_seeds, seed_means
 
 SCOPE = "runs"
