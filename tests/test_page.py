@@ -12,6 +12,7 @@ import pytest
 from markupsafe import escape
 
 from pesloss import plan
+from pesloss.claims.advice import CARRIED, COMPARED
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS
 from pesloss.config import Ablation
 from pesloss.cost import RECORD_COLUMNS, claim_cost
@@ -20,7 +21,6 @@ from pesloss.drawing import load
 from pesloss.errors import PeslossError
 from pesloss.evaluation.tables import empty
 from pesloss.files import write_table, write_text
-from pesloss.guide import SCORED
 from pesloss.page.content import first_line
 from pesloss.page.write import Sources, page_files, write_report
 from pesloss.plan import Suite
@@ -97,14 +97,6 @@ def _records() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=RECORD_COLUMNS)
 
 
-def _runs() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    names = [*SCORED, "force_rmse_mev_per_angstrom", "validation_score"]
-    measured = [{**run.columns, **dict(zip(names, rng.lognormal(size=5), strict=True))}
-                for run in RUNS]  # fmt: skip
-    return pd.DataFrame(measured, columns=empty("runs").columns)
-
-
 ABLATIONS = ("label_exponent", "losses_by_size", "control_planted_one", "control_losses")
 USED = {"losses_by_size": [str(run.folder) for run in RUNS]}
 Make = Callable[..., Path]
@@ -122,7 +114,9 @@ def make(tmp_path: Path) -> Make:
             "controls": claims[claims.must_be.notna()],
             "left_out": pd.DataFrame([["a", "C1", "si_sw", "", "s", NASTY]],
                                      columns=LEFT_OUT_COLUMNS),
-            "runs": _runs() if len(records) else empty("runs"),
+            "runs": empty("runs"),
+            "advice": pd.DataFrame(columns=COMPARED),
+            "carried_weight": pd.DataFrame(columns=CARRIED),
             "statistics": pd.DataFrame({"dataset": ["si_sw"], "species": ["Si"]}),
             "cost": pd.DataFrame([["train", 4, 50.0, 11.0, 90.0]], columns=[
                 "rule", "n_jobs", "seconds", "longest_seconds", "peak_memory_mib"]),
@@ -248,12 +242,6 @@ def test_reasons_of_margins_are_shown_where_they_were_given(make: Make) -> None:
 def test_corrected_verdicts_are_shown_where_there_are_some(make: Make) -> None:
     claims = _claims().assign(verdict_corrected="so-so")
     assert "so-so" in Page(make(claims=claims) / "index.html").rows["row-2"]
-
-
-def test_further_tables_are_in_the_guide_and_in_the_folder(make: Make) -> None:
-    report = make(best_exponent=pd.DataFrame({"dataset": ["si_sw"], "p": [1.25]}))
-    assert "Best exponent" in (report / "index.html").read_text(encoding="utf-8")
-    assert (report / "tables" / "best_exponent.csv").is_file()
 
 
 def test_labels_alone_make_a_report(make: Make) -> None:

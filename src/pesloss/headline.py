@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pesloss import wording
+from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.report import MARKS, marks, number, table_row
 from pesloss.runs import BASE
 
@@ -26,7 +27,7 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
     """
     text = ["model", "loss", "options", "must_be", "group", "variant"]
     claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
-    claims = usual_or_longer(claims[claims.must_be == ""])
+    claims = with_corrected_verdicts(usual_or_longer(claims[claims.must_be == ""]))
     trainings = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
     energies = trainings[trainings.options == ""]
     within = trainings[trainings.options == "by=phase"]

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pesloss import wording
+from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.report import ANSWERS, marks, table_row
 
 MATTER = {
@@ -74,6 +75,7 @@ def claim_table(claims: pd.DataFrame, datasets: pd.DataFrame) -> str:
         **{name: claims[name].fillna("").astype(str) for name in ("options", "must_be")}
     )
     claims = claims[(claims.must_be == "") & claims.claim.isin(wording.TWELVE)]
+    claims = with_corrected_verdicts(claims)
     kinds = dict(zip(datasets.dataset, datasets.matter, strict=True))
     matter = claims.dataset.map(lambda name: kinds.get(name, "several"))
     shown = [name for name in MATTER if (matter == name).any()]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pesloss import wording
+from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.errors import PeslossError
 
 ANSWERS = ("supported", "contradicted", "undecided")
@@ -57,7 +58,7 @@ def verdict_table(claims: pd.DataFrame) -> str:
     """
     claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in TEXT})
     is_control = claims.must_be != ""
-    claimed = claims[~is_control]
+    claimed = with_corrected_verdicts(claims[~is_control])
     shown = claimed[~_minor(claimed)]
     parts = [_claims(shown), _summary(claimed), _controls(claims[is_control])]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -50,3 +50,24 @@ rule check_controls:
         code=code_digest("pesloss.claims.decide"),
     script:
         "../scripts/check_controls.py"
+
+
+rule advise:
+    """Decide which loss is better than others on each dataset, and at a weight of other data."""
+    input:
+        labels=collect(
+            "<results>/statistics/{dataset}/{name}",
+            dataset=sorted({run.dataset for run in suite.runs}),
+            name=LABEL_FILES,
+        ),
+        runs=ALL_RUNS,
+    output:
+        compared=report("<results>/tables/advice.csv", category="1 Verdicts"),
+        carried=report("<results>/tables/carried_weight.csv", category="1 Verdicts"),
+    log:
+        "<results>/logs/advise.log",
+    params:
+        code=code_digest("pesloss.claims.advice", "pesloss.claims.job"),
+        n_resamples=suite.config.n_resamples,
+    script:
+        "../scripts/advise.py"

@@ -31,7 +31,7 @@ if workflow.is_main_process:
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
 
 FIGURES = suite.figures
-GUIDE_TABLES = []  # further tables that the guide shows as they are
+LABEL_FILES = ("labels.csv", "force_labels.csv", "statistics.json")
 ALL_RUNS = [f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs]
 ABLATION_RULES = sorted(
     str(path) for path in Path(workflow.current_basedir, "ablations").glob("*.smk")
@@ -79,7 +79,7 @@ def labels_of_ablation(wildcards):
     return [
         f"<results>/statistics/{dataset}/{name}"
         for dataset in suite.datasets_of(wildcards.ablation)
-        for name in ("labels.csv", "force_labels.csv", "statistics.json")
+        for name in LABEL_FILES
     ]
 
 

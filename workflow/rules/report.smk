@@ -74,9 +74,8 @@ rule write_guide:
     """Write the page for practitioners: which loss, when, and how sure that is."""
     input:
         claims="<results>/tables/claims.csv",
-        runs="<results>/tables/runs.csv",
-        statistics="<results>/tables/statistics.csv",
-        more=GUIDE_TABLES,
+        compared="<results>/tables/advice.csv",
+        carried="<results>/tables/carried_weight.csv",
     output:
         guide=report("<results>/tables/guide.md", category="1 Verdicts"),
     log:
@@ -91,7 +90,6 @@ rule write_report:
     """Write the report that opens offline, as a folder and as a ZIP."""
     input:
         tables=[f"<results>/tables/{name}" for name in REPORT_TABLES],
-        more=GUIDE_TABLES,
         figures=collect("<results>/figures/{figure}.svg", figure=FIGURES),
         numbers=collect("<results>/figures/{figure}.csv", figure=FIGURES),
         claims=collect("<results>/claims/{ablation}.csv", ablation=list(suite.ablations)),

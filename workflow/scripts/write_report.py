@@ -10,7 +10,7 @@ with job(snakemake):
         name: [Path(path) for path in snakemake.input[name]]
         for name in ("figures", "claims", "ablations", "datasets")
     }
-    tables = [Path(path) for path in [*snakemake.input.tables, *snakemake.input.more]]
+    tables = [Path(path) for path in snakemake.input.tables]
     stated = {name: snakemake.params[name] for name in ("captions", "runs", "preset")}
     sources = Sources(tables=tables, **given, **stated)
     write_report(Path(snakemake.output.folder), Path(snakemake.output.archive), sources)

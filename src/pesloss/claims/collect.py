@@ -24,6 +24,16 @@ def collect_claims(paths: Sequence[Path | str]) -> pd.DataFrame:
     return corrected(joined) if "p_value" in joined else joined
 
 
+def with_corrected_verdicts(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return measurements with the corrected verdict in place of the plain one, where it is known.
+
+    What people read counts these; controls, which have one right answer, keep theirs.
+    """
+    if "verdict_corrected" not in claims:
+        return claims
+    return claims.assign(verdict=claims.verdict_corrected.fillna(claims.verdict))
+
+
 def corrected(claims: pd.DataFrame) -> pd.DataFrame:
     """Add the verdicts that hold for all measurements of a claim together.
 

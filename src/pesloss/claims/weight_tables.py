@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Array, NotMeasurable
+from pesloss.claims.measurement import NotMeasurable
 from pesloss.claims.runs import Study
-from pesloss.claims.weights import DECADES_TO_BOHR, Sweep, Transfer, at_edge, transfers, value
+from pesloss.claims.weights import (
+    DECADES_TO_BOHR,
+    Transfer,
+    at_edge,
+    carried_score,
+    one_for_all,
+    transfers,
+)
 
 WEIGHTS = [
     "model", "force_loss", "energy_loss", "dataset", "n_seeds", "best_weight", "at_edge",
@@ -19,7 +26,6 @@ REGRETS = [
     "excess", "at_edge",
 ]  # fmt: skip
 ALL = "all"
-N_TRIED = 401  # weights that are tried as the one for all datasets
 
 
 def weight_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -34,10 +40,10 @@ def weight_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         ``scores`` the mean validation scores by weight.
     regrets
         ``REGRETS``: ``regret`` of using one dataset's best user's weight on another, in the
-        logarithm of an rmse, on test structures; ``excess`` the same against the best loss at its
-        own best weight. ``taken_from`` is ``all`` for the one weight of a loss with the lowest mean
-        regret over all datasets on validation structures. Both are empty where nothing can be
-        compared.
+        logarithm of an rmse, on test structures; ``excess`` the same against the loss that leads
+        there on validation structures, at its own best weight. ``taken_from`` is ``all`` for the
+        one weight of a loss with the lowest mean regret over all datasets on validation structures.
+        Both are empty where nothing can be compared.
     """
     weights: list[dict[str, Any]] = []
     regrets: list[dict[str, Any]] = []
@@ -52,20 +58,12 @@ def weight_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(weights, columns=WEIGHTS), pd.DataFrame(regrets, columns=REGRETS)
 
 
-def _ones(sweep: Sweep) -> Array:
-    return np.ones((1, *sweep.terms.shape[1::2]))
-
-
-def _best(sweep: Sweep) -> float:
-    return float(sweep.best(_ones(sweep))[0])
-
-
 def _weight_rows(transfer: Transfer) -> Iterator[dict[str, Any]]:
     for sweep in transfer.sweeps:
-        best = _best(sweep)
-        scores = sweep.scores(_ones(sweep))[:, 0]
+        best = float(sweep.best(sweep.ones)[0])
+        scores = sweep.scores(sweep.ones)[:, 0]
         pairs = zip(10**sweep.log_weights, scores, strict=True)
-        user = best + sweep.shift
+        user = sweep.best_user_weight
         yield {
             "energy_loss": sweep.loss,
             "dataset": sweep.dataset,
@@ -81,24 +79,23 @@ def _weight_rows(transfer: Transfer) -> Iterator[dict[str, Any]]:
         }
 
 
-def _score(sweep: Sweep, user: float, split: str) -> float:
-    """Return the score at a user's weight (log10), or at the end of the sweep nearest to it."""
-    x = float(np.clip(user - sweep.shift, *sweep.limits))
-    return float(value(sweep.curve(_ones(sweep), split), x)[0])
-
-
 def _regret_rows(by_loss: dict[str, Transfer]) -> Iterator[dict[str, Any]]:
     datasets = [sweep.dataset for sweep in next(iter(by_loss.values())).sweeps]
     own = {
-        loss: [_score(s, _best(s) + s.shift, "test") for s in transfer.sweeps]
+        loss: [carried_score(s, s.best_user_weight, "test") for s in transfer.sweeps]
         for loss, transfer in by_loss.items()
     }
-    leading = np.min(list(own.values()), axis=0)
+    validation = [
+        [carried_score(s, s.best_user_weight, "validation") for s in transfer.sweeps]
+        for transfer in by_loss.values()
+    ]
+    leaders = np.argmin(validation, axis=0)
+    leading = np.array(list(own.values()))[leaders, np.arange(len(datasets))]
     for loss, transfer in by_loss.items():
-        users = {s.dataset: _best(s) + s.shift for s in transfer.sweeps}
+        users = {s.dataset: s.best_user_weight for s in transfer.sweeps}
         for origin, user in {**users, ALL: one_for_all(transfer)}.items():
             for place, sweep in enumerate(transfer.sweeps):
-                reached = _score(sweep, user, "test")
+                reached = carried_score(sweep, user, "test")
                 yield {
                     "energy_loss": loss,
                     "taken_from": origin,
@@ -108,14 +105,3 @@ def _regret_rows(by_loss: dict[str, Transfer]) -> Iterator[dict[str, Any]]:
                     "excess": reached - leading[place],
                     "at_edge": bool(at_edge(np.array(user - sweep.shift), sweep.limits)),
                 }
-
-
-def one_for_all(transfer: Transfer) -> float:
-    """Return log10 of the user's weight with the lowest mean regret on validation structures."""
-    limits = np.array([np.array(sweep.limits) + sweep.shift for sweep in transfer.sweeps])
-    tried = np.linspace(limits.min(), limits.max(), N_TRIED)
-    total = np.zeros(N_TRIED)
-    for sweep in transfer.sweeps:
-        curve = sweep.curve(_ones(sweep))
-        total += value(curve, np.clip(tried - sweep.shift, *sweep.limits))
-    return float(tried[np.argmin(total)])

@@ -27,6 +27,7 @@ from pesloss.evaluation.score import score_terms, weighted_score
 
 DECADES_TO_BOHR = float(-2 * np.log10(Bohr))
 FEWEST_WEIGHTS = 3  # a parabola has three coefficients
+N_TRIED = 401  # weights that are tried as the one for all datasets
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ class Sweep:
     def limits(self) -> tuple[float, float]:
         """The ends of the sweep, log10 of the runs' weights."""
         return float(self.log_weights[0]), float(self.log_weights[-1])
+
+    @property
+    def ones(self) -> Array:
+        """Equal weights of all seeds and structures, (1, S, K)."""
+        return np.ones((1, *self.terms.shape[1::2]))
+
+    @property
+    def best_user_weight(self) -> float:
+        """log10 of the user's weight that is best on validation structures."""
+        return float(self.best(self.ones)[0]) + self.shift
 
     def scores(self, weights: Array, split: str = "validation") -> Array:
         """Return the score at each force weight, (J, B), from weights (B, S, K) of structures."""
@@ -227,3 +238,20 @@ def joined_families(data: Study, datasets: Sequence[str]) -> NDArray[np.str_]:
     found = {c.dataset: held_out(c.results[0]) for c in data.comparisons}
     parts = [[f"{name}/{f}" for f in families(found[name])] for name in datasets]
     return np.array([family for part in parts for family in part], dtype=np.str_)
+
+
+def carried_score(sweep: Sweep, user: float, split: str) -> float:
+    """Return the score at a user's weight (log10), or at the end of the sweep nearest to it."""
+    x = float(np.clip(user - sweep.shift, *sweep.limits))
+    return float(value(sweep.curve(sweep.ones, split), x)[0])
+
+
+def one_for_all(transfer: Transfer) -> float:
+    """Return log10 of the user's weight with the lowest mean regret on validation structures."""
+    limits = np.array([np.array(sweep.limits) + sweep.shift for sweep in transfer.sweeps])
+    tried = np.linspace(limits.min(), limits.max(), N_TRIED)
+    total = np.zeros(N_TRIED)
+    for sweep in transfer.sweeps:
+        curve = sweep.curve(sweep.ones)
+        total += value(curve, np.clip(tried - sweep.shift, *sweep.limits))
+    return float(tried[np.argmin(total)])

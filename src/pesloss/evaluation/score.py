@@ -70,12 +70,10 @@ def at_best_weight(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     runs
         One row a run, with ``validation_score``.
     """
-    groups = comparable(runs).groupby([*CELL, "force_weight"]).validation_score.apply(list)
-    best = pd.DataFrame(
-        [
-            (*cell, best_weight(scores.droplevel(CELL).to_dict()))
-            for cell, scores in groups.groupby(level=CELL)
-        ],
-        columns=[*CELL, "force_weight"],
-    )
+    scores: dict[tuple[str, ...], dict[float, list[float]]] = {}
+    for _, run in comparable(runs).iterrows():
+        of_cell = scores.setdefault(tuple(run[name] for name in CELL), {})
+        of_cell.setdefault(run.force_weight, []).append(run.validation_score)
+    rows = [(*cell, best_weight(found)) for cell, found in scores.items()]
+    best = pd.DataFrame(rows, columns=[*CELL, "force_weight"])
     return comparable(table).merge(best, on=[*CELL, "force_weight"])

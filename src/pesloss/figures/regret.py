@@ -36,31 +36,13 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def safest(table: pd.DataFrame) -> tuple[str, float, float]:
-    """Return the loss that, at one weight for all datasets, loses least where it loses most.
-
-    Returns
-    -------
-    Loss, user's weight and its largest excess (per cent) over the best loss at its best weight.
-    """
-    worst = table[table.taken_from == ALL].groupby("energy_loss").excess_percent.max()
-    loss = str(worst.idxmin())
-    chosen = table[(table.taken_from == ALL) & (table.energy_loss == loss)]
-    return loss, float(chosen.user_weight.iloc[0]), float(worst.min())
-
-
 def draw(table: pd.DataFrame) -> Figure:
     """Draw one matrix a loss: rows where a weight is used, columns where it comes from."""
     if table.empty:
         return nothing(TITLE, "no sweeps of the force weight on several datasets")
-    loss, weight, excess = safest(table)
-    says = (
-        f"Safest default: {wording.loss(loss)} at {weight:.2g} for all; at worst {excess:.0f} % "
-        "above the best loss at its best weight"
-    )
     losses, datasets = losses_in(table), ordered(table.used_on, wording.DATASETS)
     width = 1.9 + 0.36 * len(datasets)
-    figure, axes = panels(len(losses), f"{TITLE}\n{says}", 2, (width, 0.72 * width), sharey=True)
+    figure, axes = panels(len(losses), TITLE, 2, (width, 0.72 * width), sharey=True)
     for one, name in zip(axes, losses, strict=True):
         _matrix(one, table[table.energy_loss == name], datasets)
         one.set_title(wording.loss(name), color=colour(name))

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.closure import relative
 from pesloss.config import Ablation
 from pesloss.files import read_table, write_text, written_whole
@@ -21,7 +22,7 @@ from pesloss.specification import load
 TEMPLATES = Path(__file__).parent
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "runs.csv", "statistics.csv", "cost.csv",
-    "claim_cost.csv", "records.csv", "datasets.csv",
+    "claim_cost.csv", "records.csv", "datasets.csv", "advice.csv", "carried_weight.csv",
 )  # fmt: skip
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is repeatable
 
@@ -37,7 +38,7 @@ class Sources:
     """Files the report is made from, and what is known beside them."""
 
     tables: Sequence[Path]
-    """Those of ``TABLES``, and others that are shown as they are."""
+    """Those of ``TABLES``."""
     figures: Sequence[Path]
     """SVG files; the CSV of the same name lies beside each."""
     claims: Sequence[Path]
@@ -98,14 +99,13 @@ def _index(
     figures = [
         {"name": path.stem, "caption": sources.captions[path.stem]} for path in sources.figures
     ]
-    more = {name.partition(".")[0]: tables[name] for name in tables if name not in TABLES}
     return {
-        "headlines": headlines(claims),
-        "claims": content.claim_rows(claims, costs),
+        "headlines": headlines(with_corrected_verdicts(claims)),
+        "claims": content.claim_rows(with_corrected_verdicts(claims), costs),
         "verdicts": content.verdict_rows(claims, held),
         "has_corrected": "verdict_corrected" in every,
         "data": content.data_rows(tables["datasets.csv"], held),
-        "guide": sections(every, tables["runs.csv"], tables["statistics.csv"], more),
+        "guide": sections(every, tables["advice.csv"], tables["carried_weight.csv"]),
         "figures": sorted(figures, key=lambda figure: figure["name"] != "label_against_error"),
         "methods": content.methods(ablations, held),
         "costs": content.cost_rows(costs),

@@ -11,7 +11,7 @@ rule tabulate_weights:
             {
                 f"<results>/statistics/{run.dataset}/{name}"
                 for run in TRANSFER_RUNS
-                for name in ("labels.csv", "force_labels.csv", "statistics.json")
+                for name in LABEL_FILES
             }
         ),
         runs=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in TRANSFER_RUNS],

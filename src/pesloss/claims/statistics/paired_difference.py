@@ -1,6 +1,6 @@
 """Which of two losses has the smaller error on the same structures and seeds? (C8)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ OPTIONS = {
     "weights": ("best", "all"),
 }
 Metric = Callable[[Array], Array]
+Trained = tuple[str, float]
+"""An energy loss and a force weight."""
 
 
 def measure(
@@ -50,26 +52,36 @@ def measure(
             if at_best
             else [(weight, weight) for weight in data.force_weights]
         )
-        pairs = [
-            (
-                log_error(data, loss, one, chosen["of"]),
-                log_error(data, reference, two, chosen["of"]),
-            )
-            for one, two in weights
-        ]
-
-        def statistic(cells: Array, pairs: list[tuple[Metric, Metric]] = pairs) -> Array:
-            differences = [own(cells) - other(cells) for own, other in pairs]
-            return mean_over_seeds(np.mean(differences, axis=0), cells)
-
+        compared = [((loss, one), (reference, two)) for one, two in weights]
         yield sampling.interval(
-            statistic,
+            log_ratio(data, chosen["of"], compared),
             group,
             len(data.of(loss, weights[0][0])),
             loss=loss,
             group=f"against {reference}",
             force_weight=weights[0][0] if at_best else None,
         )
+
+
+def log_ratio(data: Comparison, of: str, pairs: Sequence[tuple[Trained, Trained]]) -> Metric:
+    """Return the mean log ratio of errors, (B,), as a function of weights (B, n_seeds, K).
+
+    Parameters
+    ----------
+    data
+        Runs that may be compared.
+    of
+        As the option of `measure`.
+    pairs
+        Each a loss and its force weight, and those it is compared with; averaged over pairs.
+    """
+    errors = [tuple(log_error(data, *one, of) for one in pair) for pair in pairs]
+
+    def statistic(cells: Array) -> Array:
+        differences = [own(cells) - other(cells) for own, other in errors]
+        return mean_over_seeds(np.mean(differences, axis=0), cells)
+
+    return statistic
 
 
 def log_error(data: Comparison, loss: str, force_weight: float, of: str) -> Metric:

@@ -1,0 +1,18 @@
+"""Decide which losses are better than others, and at which force weight."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pesloss.claims.advice import carried_table, compared_table
+from pesloss.claims.job import read_study
+from pesloss.files import write_table
+from pesloss.workflow import job
+
+with job(snakemake):
+    paths = {name: [Path(path) for path in snakemake.input[name]] for name in ("labels", "runs")}
+    found = read_study(paths["labels"], paths["runs"]).comparisons
+    rng = np.random.default_rng(0)
+    compared = compared_table(found, rng, snakemake.params.n_resamples)
+    write_table(snakemake.output.compared, compared)
+    write_table(snakemake.output.carried, carried_table(found))
