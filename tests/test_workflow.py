@@ -178,8 +178,8 @@ def test_one_figure_is_redrawn_without_retraining(project: Path) -> None:
 
 
 def test_readme_ablation_needs_one_file_and_only_its_new_runs(project: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = readme.split("<!-- example: ablation -->\n```yaml\n")[1].split("```")[0]
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    text = page.split("<!-- example: ablation -->\n```yaml\n")[1].split("```")[0]
     (project / "config/ablations/learning_rate.yaml").write_text(text, encoding="utf-8")
     jobs = planned(project, *SMOKE)
     assert jobs["train"] == jobs["evaluate_run"] == 2  # the toy preset tries one value
@@ -189,8 +189,8 @@ def test_readme_ablation_needs_one_file_and_only_its_new_runs(project: Path) -> 
 
 
 def test_readme_loss_needs_one_file(project: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = readme.split("<!-- example: loss -->\n```python\n")[1].split("```")[0]
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    text = page.split("<!-- example: loss -->\n```python\n")[1].split("```")[0]
     (project / "src/pesloss/losses/energy/three_halves.py").write_text(text, encoding="utf-8")
     target = "results-smoke/runs/si_sw/schnet/base/three_halves-raw-mse/weight-1/seed-0/record.json"
     assert planned(project, target, *SMOKE) == Counter(train=1)
@@ -211,7 +211,7 @@ def test_rule_file_of_an_ablation_is_picked_up(project: Path) -> None:
 def test_readme_dataset_needs_one_file(project: Path, tiny: Tiny) -> None:
     """A file of one's own gets all label claims and, as it has forces, the training claims."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = readme.split("<!-- example: dataset -->\n```yaml\n")[1].split("```")[0]
+    text = readme.split("```yaml\n")[1].split("```")[0]
     (project / "config/datasets/mine.yaml").write_text(text, encoding="utf-8")
     labels = read_yaml(project / "config/datasets/mine.yaml")["recipe"]["sources"][0]["labels"]
     frames: list[Atoms] = []

@@ -1,4 +1,4 @@
-"""The table at the top of the README: how labels and errors grow with size, dataset by dataset."""
+"""How labels and errors grow with size, dataset by dataset: the README's table and the whole."""
 
 import pandas as pd
 
@@ -25,13 +25,7 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
         the verdict on √N; within one phase the range over phases (and losses) and how many are √N;
         the best p of weights 1/N^p for a linear model.
     """
-    text = ["model", "loss", "options", "must_be", "group", "variant"]
-    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
-    claims = with_corrected_verdicts(usual_or_longer(claims[claims.must_be == ""]))
-    trainings = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
-    energies = trainings[trainings.options == ""]
-    within = trainings[trainings.options == "by=phase"]
-    labels = claims[(claims.claim == "C2") & (claims.statistic == "label_exponent")]
+    labels, energies, within = _growths(claims)
     losses = wording.ordered(energies.loss, wording.LOSSES)
     heads = ["data", "labels", "labels within one phase"]
     heads += [f"errors, {wording.loss(name)}" for name in losses]
@@ -53,6 +47,48 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
             name = wording.dataset(dataset, model)
             lines.append(table_row(name, *(own if first else ["", ""]), *cells))
     return "\n".join(lines) + "\n"
+
+
+def primary_table(
+    claims: pd.DataFrame, datasets: pd.DataFrame, best: pd.DataFrame | None = None
+) -> str:
+    """Write the README's table: one row a dataset, exponents of labels and of errors.
+
+    Parameters
+    ----------
+    claims, best
+        As for `exponent_table`.
+    datasets
+        ``results/tables/datasets.csv``; drawn data, whose exponents are planted, are left out.
+
+    Returns
+    -------
+    str
+        Markdown: exponent of the labels with its verdict; range of the exponents of errors over
+        losses at the usual settings, and how many of them are √N; best p of a linear model.
+    """
+    labels, energies, _ = _growths(claims)
+    lines = [
+        table_row("data", "labels", "errors of trained models, all losses", "best p, exact fits"),
+        table_row("---", "---", "---", "---"),
+    ]
+    found = set(labels.dataset) - set(datasets.dataset[datasets.matter == "drawn"])
+    for dataset in wording.ordered(found, wording.DATASETS):
+        about = labels[(labels.dataset == dataset) & (labels.options == "estimator=gamma")]
+        errors = energies[(energies.dataset == dataset) & energies.model.isin(["", "schnet"])]
+        p = "" if best is None else _best(best[best.dataset == dataset])
+        lines.append(table_row(wording.dataset(dataset), _cell(about), _counted(errors), p))
+    return "\n".join(lines) + "\n"
+
+
+def _growths(claims: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the measured exponents of labels, of errors, and of errors within one phase."""
+    text = ["model", "loss", "options", "must_be", "group", "variant"]
+    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
+    claims = with_corrected_verdicts(usual_or_longer(claims[claims.must_be == ""]))
+    errors = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
+    labels = claims[(claims.claim == "C2") & (claims.statistic == "label_exponent")]
+    return labels, errors[errors.options == ""], errors[errors.options == "by=phase"]
 
 
 def usual_or_longer(claims: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +128,11 @@ def _cell(rows: pd.DataFrame) -> str:
 
 
 def _phases(rows: pd.DataFrame) -> str:
-    found = rows[rows.options == "by=phase"]
+    return _counted(rows[rows.options == "by=phase"])
+
+
+def _counted(found: pd.DataFrame) -> str:
+    """Return the range of exponents and how often each verdict was reached."""
     if found.empty:
         return ""
     shown = marks(found.verdict)

@@ -51,6 +51,38 @@ def headlines(claims: pd.DataFrame) -> list[str]:
     return found
 
 
+def answers(claims: pd.DataFrame, datasets: pd.DataFrame, advice: str, n_runs: int) -> str:
+    """Write the three sentences of the README: is √N true, which loss, how sure.
+
+    Parameters
+    ----------
+    claims
+        ``results/tables/claims.csv``.
+    datasets
+        ``results/tables/datasets.csv``; drawn data, whose truth is planted, are not counted.
+    advice
+        The first section of the guide, without its heading.
+    n_runs
+        Trainings behind it.
+    """
+    claims = claims.assign(
+        **{name: claims[name].fillna("").astype(str) for name in ("options", "must_be")}
+    )
+    controls = claims[claims.must_be != ""]
+    drawn = set(datasets.dataset[datasets.matter == "drawn"])
+    tested = claims[(claims.must_be == "") & claims.claim.isin(wording.TWELVE)]
+    tested = tested[~tested.dataset.isin(drawn)]
+    labels, errors, every = headlines(with_corrected_verdicts(tested))
+    right = int((controls.verdict == controls.must_be).sum())
+    sure = (
+        f"{every[:-1]}, corrected for their number (Holm), from {n_runs} trainings; {right} of "
+        f"{len(controls)} controls came out as they must."
+    )
+    return "\n\n".join(
+        [f"**Is √N true?** {labels} {errors}", f"**Which loss?** {advice}", f"**How sure?** {sure}"]
+    )
+
+
 def _numbers(rows: pd.DataFrame) -> list[int]:
     return [int((rows.verdict == answer).sum()) for answer in ANSWERS]
 

@@ -244,20 +244,22 @@ def _replaced(names: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
 
 
 def _constant(figure: str, wanted: str) -> Any:
-    for name, value in _constants(FIGURES / f"{figure}.py"):
-        if name == wanted:
-            return value
-    raise PeslossError(f"pesloss/figures/{figure}.py: {wanted} is missing")
+    found = constants(FIGURES / f"{figure}.py")
+    if wanted not in found:
+        raise PeslossError(f"pesloss/figures/{figure}.py: {wanted} is missing")
+    return found[wanted]
 
 
-def _constants(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the literals assigned at the top of a file, without importing it."""
+def constants(path: Path) -> dict[str, Any]:
+    """Return the literals assigned at the top of a file, without importing it."""
+    found: dict[str, Any] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             try:
-                yield node.targets[0].id, ast.literal_eval(node.value)
+                found[node.targets[0].id] = ast.literal_eval(node.value)
             except ValueError:
                 continue
+    return found
 
 
 def expand(

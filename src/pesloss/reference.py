@@ -2,14 +2,16 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pesloss import provenance
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_json, write_text
-from pesloss.headline import exponent_table
-from pesloss.overview import claim_table, data_table
-from pesloss.report import run_times, splice
+from pesloss.headline import primary_table
+from pesloss.overview import answers
+from pesloss.report import splice
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
@@ -61,23 +63,26 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
 
 def readme_with_tables(readme: str, reference: Path) -> str:
     """Return the README with its generated blocks made anew from ``reference``."""
-    verdicts = (reference / "tables" / "verdicts.md").read_text(encoding="utf-8")
     origin = read_json(reference / "origin.json", ("preset", "commits_of_runs", "n_runs"))
-    commits = ", ".join(f"`{commit[:10]}`" for commit in origin["commits_of_runs"])
-    source = f"From preset `{origin['preset']}`: {origin['n_runs']} trainings at commit {commits}."
     tables = reference / "tables"
     found = tables / "best_exponent.csv"
     best = read_table(found, ("dataset", "best_p_variance")) if found.is_file() else None
     claims = read_table(tables / "claims.csv", ("claim",))
     datasets = read_table(tables / "datasets.csv", ("dataset", "matter"))
-    exponents = exponent_table(claims, best)
-    cost = run_times(read_table(tables / "cost.csv", ("rule", "seconds")))
-    blocks = {"exponents": exponents, "verdicts": verdicts, "origin": source, "cost": cost}
-    blocks |= {"claims": claim_table(claims, datasets), "data": data_table(datasets)}
-    blocks["guide"] = in_short(tables / "guide.md")
+    blocks = {
+        "answers": answers(claims, datasets, in_short(tables / "guide.md"), origin["n_runs"]),
+        "exponents": primary_table(claims, datasets, best),
+        "origin": source_line(origin),
+    }
     for name, block in blocks.items():
         readme = splice(readme, name, block)
     return readme
+
+
+def source_line(origin: Mapping[str, Any]) -> str:
+    """Say what a reference was made from, from its ``origin.json``."""
+    commits = ", ".join(f"`{commit[:10]}`" for commit in origin["commits_of_runs"])
+    return f"From preset `{origin['preset']}`: {origin['n_runs']} trainings at commit {commits}."
 
 
 def in_short(guide: Path) -> str:
