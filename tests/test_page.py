@@ -240,8 +240,10 @@ def test_reasons_of_margins_are_shown_where_they_were_given(make: Make) -> None:
 
 
 def test_corrected_verdicts_are_shown_where_there_are_some(make: Make) -> None:
-    claims = _claims().assign(verdict_corrected="so-so")
-    assert "so-so" in Page(make(claims=claims) / "index.html").rows["row-2"]
+    claims = _claims().assign(verdict_corrected="undecided")
+    rows = Page(make(claims=claims) / "index.html").rows
+    assert rows["row-2"].startswith("✘ contradicted [undecided]")
+    assert rows["row-3"].startswith("? undecidedC2")  # nothing was lost
 
 
 def test_labels_alone_make_a_report(make: Make) -> None:

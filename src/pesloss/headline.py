@@ -7,6 +7,8 @@ from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.report import MARKS, marks, number, table_row
 from pesloss.runs import BASE
 
+PRIMARY = ("data", "labels", "errors of trained models, all losses", "best p, exact fits")
+
 
 def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> str:
     """Write the exponents of labels (C2) and of errors (C7) side by side.
@@ -67,18 +69,24 @@ def primary_table(
         Markdown: exponent of the labels with its verdict; range of the exponents of errors over
         losses at the usual settings, and how many of them are √N; best p of a linear model.
     """
+    rows = primary_rows(claims, datasets, best)
+    lines = [table_row(*PRIMARY), table_row(*["---"] * len(PRIMARY))]
+    return "\n".join([*lines, *(table_row(*row) for row in rows)]) + "\n"
+
+
+def primary_rows(
+    claims: pd.DataFrame, datasets: pd.DataFrame, best: pd.DataFrame | None = None
+) -> list[tuple[str, ...]]:
+    """Return the rows of `primary_table` under the heads ``PRIMARY``."""
     labels, energies, _ = _growths(claims)
-    lines = [
-        table_row("data", "labels", "errors of trained models, all losses", "best p, exact fits"),
-        table_row("---", "---", "---", "---"),
-    ]
+    rows: list[tuple[str, ...]] = []
     found = set(labels.dataset) - set(datasets.dataset[datasets.matter == "drawn"])
     for dataset in wording.ordered(found, wording.DATASETS):
         about = labels[(labels.dataset == dataset) & (labels.options == "estimator=gamma")]
         errors = energies[(energies.dataset == dataset) & energies.model.isin(["", "schnet"])]
         p = "" if best is None else _best(best[best.dataset == dataset])
-        lines.append(table_row(wording.dataset(dataset), _cell(about), _counted(errors), p))
-    return "\n".join(lines) + "\n"
+        rows.append((wording.dataset(dataset), _cell(about), _counted(errors), p))
+    return rows
 
 
 def _growths(claims: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -1,5 +1,7 @@
 """The twelve claims at a glance, molecules beside bulk, and the data they are about."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from pesloss import wording
@@ -51,8 +53,10 @@ def headlines(claims: pd.DataFrame) -> list[str]:
     return found
 
 
-def answers(claims: pd.DataFrame, datasets: pd.DataFrame, advice: str, n_runs: int) -> str:
-    """Write the three sentences of the README: is √N true, which loss, how sure.
+def answers(
+    claims: pd.DataFrame, datasets: pd.DataFrame, advice: str, n_runs: int
+) -> list[tuple[str, str]]:
+    """Return three questions and their answers: is √N true, which loss, how sure.
 
     Parameters
     ----------
@@ -72,15 +76,19 @@ def answers(claims: pd.DataFrame, datasets: pd.DataFrame, advice: str, n_runs: i
     drawn = set(datasets.dataset[datasets.matter == "drawn"])
     tested = claims[(claims.must_be == "") & claims.claim.isin(wording.TWELVE)]
     tested = tested[~tested.dataset.isin(drawn)]
-    labels, errors, every = headlines(with_corrected_verdicts(tested))
+    *growth_lines, every = headlines(with_corrected_verdicts(tested))
+    growth = " ".join(growth_lines)
     right = int((controls.verdict == controls.must_be).sum())
     sure = (
         f"{every[:-1]}, corrected for their number (Holm), from {n_runs} trainings; {right} of "
         f"{len(controls)} controls came out as they must."
     )
-    return "\n\n".join(
-        [f"**Is √N true?** {labels} {errors}", f"**Which loss?** {advice}", f"**How sure?** {sure}"]
-    )
+    return [("Is √N true?", growth), ("Which loss?", advice), ("How sure?", sure)]
+
+
+def answered(answers: Sequence[tuple[str, str]]) -> str:
+    """Write questions and answers as Markdown."""
+    return "\n\n".join(f"**{question}** {answer}" for question, answer in answers)
 
 
 def _numbers(rows: pd.DataFrame) -> list[int]:

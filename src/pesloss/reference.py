@@ -10,7 +10,7 @@ from pesloss import provenance
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_json, write_text
 from pesloss.headline import primary_table
-from pesloss.overview import answers
+from pesloss.overview import answered, answers
 from pesloss.report import splice
 
 TABLES = (
@@ -70,7 +70,9 @@ def readme_with_tables(readme: str, reference: Path) -> str:
     claims = read_table(tables / "claims.csv", ("claim",))
     datasets = read_table(tables / "datasets.csv", ("dataset", "matter"))
     blocks = {
-        "answers": answers(claims, datasets, in_short(tables / "guide.md"), origin["n_runs"]),
+        "answers": answered(
+            answers(claims, datasets, in_short(tables / "guide.md"), origin["n_runs"])
+        ),
         "exponents": primary_table(claims, datasets, best),
         "origin": source_line(origin),
     }

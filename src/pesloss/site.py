@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pesloss.files import read_json, read_table, write_text
 from pesloss.headline import exponent_table
-from pesloss.overview import answers, claim_table, data_table
+from pesloss.overview import answered, answers, claim_table, data_table
 from pesloss.plan import FIGURES, constants
 from pesloss.reference import in_short, source_line
 from pesloss.report import run_times
@@ -39,7 +39,7 @@ def answers_page(reference: Path) -> str:
         in_short(tables / "guide.md"),
         origin["n_runs"],
     )
-    return f"{said}\n\n{source_line(origin)}\n"
+    return f"{answered(said)}\n\n{source_line(origin)}\n"
 
 
 def claims_page(reference: Path) -> str:
@@ -74,8 +74,8 @@ def gallery_page(drawn: Path, images: str) -> str:
         The same, as seen from the page.
     """
     entries = [
-        "# Figures\n\nEach is drawn again, without a training, by the command below it. Some are not "
-        "kept with the reference; the command makes them."
+        "# Figures\n\nEach is drawn again, without a training, by the command below it. Some are "
+        "not kept with the reference; the command makes them."
     ]
     for file in sorted(FIGURES.glob("[!_]*.py")):
         found = constants(file)

@@ -30,20 +30,24 @@ def readable(claims: pd.DataFrame) -> pd.DataFrame:
     return claims.assign(**{name: claims[name].fillna("").astype(str) for name in TEXT})
 
 
-def claim_rows(claims: pd.DataFrame, costs: pd.DataFrame) -> list[dict[str, str]]:
+def claim_rows(claims: pd.DataFrame, costs: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return one row a claim: its sentence, its verdicts on labels and on errors, its cost."""
     by_claim = cost_by_claim(costs).set_index("claim")
     of_labels, of_errors = (claims[claims.subject == name] for name in ("labels", "errors"))
     return [
-        {
-            "id": name,
-            "claim": wording.claim(name),
-            "labels": counts(of_labels[of_labels.claim == name].verdict),
-            "errors": counts(of_errors[of_errors.claim == name].verdict),
-            "cost": _time(float(by_claim.seconds.get(name, 0.0))),
-        }
-        for name in sorted(set(claims.claim), key=wording.claim_number)
+        (
+            wording.claim(name),
+            counts(of_labels[of_labels.claim == name].verdict),
+            counts(of_errors[of_errors.claim == name].verdict),
+            _time(float(by_claim.seconds.get(name, 0.0))),
+        )
+        for name in claim_ids(claims)
     ]
+
+
+def claim_ids(claims: pd.DataFrame) -> list[str]:
+    """Return the claims that were measured, in their order."""
+    return sorted(set(claims.claim), key=wording.claim_number)
 
 
 @dataclass(frozen=True)

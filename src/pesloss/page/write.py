@@ -14,7 +14,8 @@ from pesloss.closure import relative
 from pesloss.config import Ablation
 from pesloss.files import read_table, write_text, written_whole
 from pesloss.guide import sections
-from pesloss.overview import headlines
+from pesloss.headline import PRIMARY, primary_rows
+from pesloss.overview import answers
 from pesloss.page import content
 from pesloss.report import duration
 from pesloss.specification import load
@@ -96,16 +97,20 @@ def _index(
     every = content.readable(tables["claims.csv"])
     claims, controls = every[every.must_be == ""], every[every.must_be != ""]
     costs, jobs, left_out = (tables[f"{n}.csv"] for n in ("claim_cost", "cost", "left_out"))
+    guide = sections(every, tables["advice.csv"], tables["carried_weight.csv"])
+    advice = "\n\n".join(guide[0].paragraphs)
     figures = [
         {"name": path.stem, "caption": sources.captions[path.stem]} for path in sources.figures
     ]
     return {
-        "headlines": headlines(with_corrected_verdicts(claims)),
+        "answers": answers(every, tables["datasets.csv"], advice, len(tables["records.csv"])),
+        "growth_heads": PRIMARY[:-1],  # best p is of ablations that a suite may lack
+        "growth": [row[:-1] for row in primary_rows(every, tables["datasets.csv"])],
+        "claim_ids": content.claim_ids(claims),
         "claims": content.claim_rows(with_corrected_verdicts(claims), costs),
         "verdicts": content.verdict_rows(claims, held),
-        "has_corrected": "verdict_corrected" in every,
         "data": content.data_rows(tables["datasets.csv"], held),
-        "guide": sections(every, tables["advice.csv"], tables["carried_weight.csv"]),
+        "guide": guide,
         "figures": sorted(figures, key=lambda figure: figure["name"] != "label_against_error"),
         "methods": content.methods(ablations, held),
         "costs": content.cost_rows(costs),
