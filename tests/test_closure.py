@@ -62,10 +62,13 @@ class Copy:
         self.package = shutil.copytree(PACKAGE, folder / "pesloss")
 
     def digests(self, *modules: str) -> list[str]:
-        command = (
-            "import sys; from pesloss.closure import code_digest;"
-            "print(*map(code_digest, sys.argv[1:]))"
-        )
+        return self._asked("print(*map(code_digest, sys.argv[1:]))", *modules)
+
+    def shown(self) -> list[str]:
+        return self._asked("print(presentation_digest('losses/energy'))")
+
+    def _asked(self, what: str, *modules: str) -> list[str]:
+        command = f"import sys; from pesloss.closure import *; {what}"
         path = {**os.environ, "PYTHONPATH": str(self.package.parent)}
         words = [sys.executable, "-c", command, *modules]
         done = subprocess.run(words, capture_output=True, text=True, check=True, env=path)
@@ -120,6 +123,14 @@ def test_explaining_and_moving_code_is_no_change(copy: Copy) -> None:
     copy.move("pesloss.errors", "pesloss.job.mistakes")
     copy.move("pesloss.batches", "pesloss.model.minibatches")
     assert copy.digests(*jobs) == before
+
+
+def test_how_a_loss_is_shown_retrains_nothing_and_redraws_all(copy: Copy) -> None:
+    before, shown = copy.digests(RAW), copy.shown()
+    copy.replace("losses/energy/raw.py", "#D55E00", "#000000")
+    copy.replace("losses/energy/raw.py", 'TITLE = "raw"', 'TITLE = "total"')
+    assert copy.digests(RAW) == before
+    assert copy.shown() != shown
 
 
 def test_the_same_name_from_another_file_is_a_change(copy: Copy) -> None:

@@ -5,8 +5,11 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
+SHOWN = ("TITLE", "PLACE", "COLOUR", "MARKER")
+"""Constants at the top of a file that say how its thing is shown, and change no number."""
 
 
 def code_of(*modules: str) -> list[str]:
@@ -35,9 +38,10 @@ def code_digest(*modules: str) -> str:
     A rule has it as a parameter, and is planned again when it changes. As input files the same
     code would be asked for its age again and again while jobs wait: two seconds a job.
 
-    Comments, docstrings, line breaks and the places of files do not count: a file that is moved,
-    renamed or explained retrains nothing. Each imported name counts with the content of the file
-    it comes from, so that a name taken from elsewhere is a change.
+    Comments, docstrings, line breaks, the places of files and constants that say how a thing is
+    shown (``SHOWN``) do not count: a file that is moved, renamed or explained retrains nothing.
+    Each imported name counts with the content of the file it comes from, so that a name taken from
+    elsewhere is a change.
     """
     sha = hashlib.sha256()
     for name in modules:
@@ -45,6 +49,26 @@ def code_digest(*modules: str) -> str:
     for digest in sorted({_linked(path) for path in _closure(modules).values()}):
         sha.update(digest.encode())
     return sha.hexdigest()
+
+
+@cache
+def constants(path: Path) -> dict[str, Any]:
+    """Return the literals assigned at the top of a file, without importing it."""
+    found: dict[str, Any] = {}
+    for node in _tree(path).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    return found
+
+
+def presentation_digest(*folders: str) -> str:
+    """Return a SHA-256 of how the files of folders of the package are shown."""
+    paths = [path for folder in folders for path in sorted((PACKAGE / folder).glob("*.py"))]
+    shown = [(p.name, {k: v for k, v in constants(p).items() if k in SHOWN}) for p in paths]
+    return _hashed(repr(shown))
 
 
 def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
@@ -96,7 +120,14 @@ def _linked(path: Path) -> str:
 @cache
 def _plain(path: Path) -> str:
     """Return a file's code without comments, docstrings and imports of this package."""
-    return ast.dump(_Plain().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _is_shown(node)]
+    return ast.dump(_Plain().visit(tree))
+
+
+def _is_shown(node: ast.stmt) -> bool:
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    return isinstance(target, ast.Name) and target.id in SHOWN
 
 
 def _links(path: Path) -> Iterator[str]:

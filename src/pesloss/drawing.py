@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from pesloss import wording
+from pesloss.closure import constants
 from pesloss.errors import wrong_value
 from pesloss.files import read_table, write_table, written_whole
 from pesloss.runs import is_control
@@ -41,26 +42,8 @@ STYLE: Any = {
     "ytick.color": "#555555",
 }
 
-# Wong's colours, safe for colour-blind readers; as many more for losses that users add.
-COLOURS = {
-    "raw": "#D55E00",
-    "sqrt_root": "#E69F00",
-    "sqrt_n": "#009E73",
-    "per_atom": "#0072B2",
-    "standardized": "#111111",
-    "correlated": "#CC79A7",
-    "calibrated": "#56B4E9",
-}
+# For losses that name no colour of their own.
 _MORE_COLOURS = ("#999933", "#882255", "#44AA99", "#6A3D9A", "#8C564B", "#B8860B")
-MARKERS = {
-    "raw": "s",
-    "sqrt_root": "<",
-    "sqrt_n": "^",
-    "per_atom": "v",
-    "standardized": "o",
-    "correlated": "D",
-    "calibrated": "P",
-}
 GUIDE = "#9A9A9A"
 LABELS_COLOUR = "#777777"
 VERDICT_COLOURS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": "#8A8A8A"}
@@ -125,19 +108,27 @@ def save(figure: Figure, outputs: Mapping[str, str]) -> None:
 
 
 def colour(loss: str) -> str:
-    """Return the colour of a loss, the same in all figures."""
-    if loss in COLOURS:
-        return COLOURS[loss]
-    known = (*COLOURS, "__init__")
-    files = (p.stem for p in LOSS_FILES.glob("*.py"))
-    others = sorted(name for name in files if name not in known and not is_control(name))
+    """Return the colour of a loss, the same in all figures: the ``COLOUR`` of its file.
+
+    Those of the suite are Wong's, safe for colour-blind readers.
+    """
+    found = _of_loss(loss)
+    if "COLOUR" in found:
+        return str(found["COLOUR"])
+    files = [path.stem for path in LOSS_FILES.glob("[!_]*.py") if not is_control(path.stem)]
+    others = sorted(name for name in files if "COLOUR" not in _of_loss(name))
     place = others.index(loss) if loss in others else len(others)
     return _MORE_COLOURS[place % len(_MORE_COLOURS)]
 
 
 def marker(loss: str) -> str:
-    """Return the marker of a loss, the same in all figures."""
-    return MARKERS.get(loss, "X")
+    """Return the marker of a loss, the same in all figures: the ``MARKER`` of its file."""
+    return str(_of_loss(loss).get("MARKER", "X"))
+
+
+def _of_loss(loss: str) -> dict[str, Any]:
+    path = LOSS_FILES / f"{loss}.py"
+    return constants(path) if path.is_file() else {}
 
 
 def shades(n: int, of: str = "viridis_r") -> list[Any]:

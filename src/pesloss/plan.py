@@ -1,6 +1,5 @@
 """The whole suite as its configuration describes it: datasets, models, ablations and their runs."""
 
-import ast
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from pesloss import losses
 from pesloss.claims import statistics
+from pesloss.closure import constants
 from pesloss.config import Ablation, RunGrid, SuiteConfig
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
@@ -248,18 +248,6 @@ def _constant(figure: str, wanted: str) -> Any:
     if wanted not in found:
         raise PeslossError(f"pesloss/figures/{figure}.py: {wanted} is missing")
     return found[wanted]
-
-
-def constants(path: Path) -> dict[str, Any]:
-    """Return the literals assigned at the top of a file, without importing it."""
-    found: dict[str, Any] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
-    return found
 
 
 def expand(

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
+from pesloss.closure import constants
 from pesloss.files import read_json, read_table, write_text
 from pesloss.headline import exponent_table
 from pesloss.overview import answered, answers, claim_table, data_table
-from pesloss.plan import FIGURES, constants
+from pesloss.plan import FIGURES
 from pesloss.reference import in_short, source_line
 from pesloss.report import run_times
 

@@ -1,21 +1,28 @@
 """What losses, datasets, models, claims and statistics are called in figures and reports."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from pesloss.closure import constants
 from pesloss.runs import BASE
 
-LOSSES = {
-    "raw": "raw",
-    "sqrt_root": "1/∜N",
-    "sqrt_n": "1/√N",
-    "per_atom": "1/N",
-    "standardized": "standardized",
-    "correlated": "correlated",
-    "calibrated": "calibrated",
-    "control_same": "raw (control)",
-    "control_factor": "raw × 23 (control)",
-}
+PACKAGE = Path(__file__).parent
+LAST = 1000  # place of what names none
+
+
+def titles(folder: str) -> dict[str, str]:
+    """Return the ``TITLE`` of every file of a folder of the package, by ``PLACE`` and name.
+
+    Files without a title are called by their name.
+    """
+    found = {path.stem: constants(path) for path in (PACKAGE / folder).glob("[!_]*.py")}
+    order = sorted(found, key=lambda name: (found[name].get("PLACE", LAST), name))
+    return {name: str(found[name].get("TITLE", name.replace("_", " "))) for name in order}
+
+
+LOSSES = titles("losses/energy")
+STATISTICS = titles("claims/statistics")
 
 DATASETS = {
     "xtb_fixed": "xTB clusters, one amplitude",
@@ -71,39 +78,6 @@ CLAIMS = {
 }
 """The claims of science.md §6, and questions beyond them that no claim stands or falls with."""
 TWELVE = tuple(name for name in CLAIMS if name.startswith("C"))
-
-STATISTICS = {
-    "label_moment": "",
-    "label_exponent": "exponent",
-    "label_metric_slope": "slope of",
-    "label_composition_ratio": "log ratio of",
-    "error_exponent": "exponent",
-    "error_metric_slope": "slope of",
-    "error_composition_ratio": "log ratio of",
-    "loss_signal_slope": "slope of loss share",
-    "gradient_signal_slope": "slope of gradient share",
-    "size_tradeoff": "small against large",
-    "composition_tradeoff": "one composition against another",
-    "loss_signal_ratio": "log ratio of loss shares",
-    "predicted_exponent": "exponent less that predicted,",
-    "predicted_label_exponent": "exponent less that predicted,",
-    "jacobian_exponent": "exponent of ‖∂Ê/∂θ‖",
-    "gradient_law": "exponent of gradient less α + β − p",
-    "error_bias_share": "share of bias in squared error",
-    "error_part_exponent": "exponent of",
-    "force_moment": "",
-    "force_exponent": "exponent",
-    "force_species_balance": "spread over species",
-    "paired_difference": "log ratio of errors",
-    "capacity_effect": "small model less large model",
-    "unit_difference": "difference after another unit",
-    "best_weight_spread": "decades between best weights",
-    "weight_regret": "regret of another's weight",
-    "best_exponent": "best p",
-    "best_exponent_error": "best p found − exact",
-    "wrong_exponent_loss": "data needed ÷ that under the best p",
-    "variance_against_formula": "",
-}
 
 _OPTIONS = {
     "estimator=gamma": "(gamma)",

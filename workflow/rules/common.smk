@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from pesloss.closure import code_digest
+from pesloss.closure import code_digest, presentation_digest
 from pesloss.cost import known_rates, plan_cost, plan_line
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
@@ -31,6 +31,7 @@ if workflow.is_main_process:
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
 
 FIGURES = suite.figures
+SHOWN = presentation_digest("losses/energy", "claims/statistics", "figures")
 LABEL_FILES = ("labels.csv", "force_labels.csv", "statistics.json")
 ALL_RUNS = [f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs]
 ABLATION_RULES = sorted(

@@ -15,6 +15,7 @@ rule draw_figure:
         "<results>/logs/draw_figure/{figure}.log",
     params:
         code=lambda w: code_digest(f"pesloss.figures.{w.figure}", "pesloss.drawing"),
+        shown=SHOWN,
         caption=lambda w: suite.caption(w.figure),
     script:
         "../scripts/draw_figure.py"
@@ -30,6 +31,7 @@ rule write_verdicts:
         "<results>/logs/write_verdicts.log",
     params:
         code=code_digest("pesloss.report"),
+        shown=SHOWN,
     script:
         "../scripts/write_verdicts.py"
 
@@ -82,6 +84,7 @@ rule write_guide:
         "<results>/logs/write_guide.log",
     params:
         code=code_digest("pesloss.guide"),
+        shown=SHOWN,
     script:
         "../scripts/write_guide.py"
 
@@ -103,6 +106,7 @@ rule write_report:
         "<results>/logs/write_report.log",
     params:
         code=code_digest("pesloss.page.write"),
+        shown=SHOWN,
         captions={figure: suite.caption(figure) for figure in FIGURES},
         runs=runs_by_ablation(),
         preset=suite.config.preset,

@@ -7,6 +7,7 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.statistics._linear import fits_of, measured
 from pesloss.claims.statistics._options import choose
 
+TITLE = "best p"
 SCOPE = "labels"
 SUBJECT = "linear model"
 INPUTS = ("linear/{dataset}.csv",)

@@ -11,6 +11,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._transfers import measured
 from pesloss.claims.weights import DECADES_TO_BOHR, Transfer, at_edge
 
+TITLE = "decades between best weights"
 SCOPE = "ablation"
 OPTIONS = {"units": ("one", "several"), "against": ("nothing", "standardized")}
 

@@ -12,6 +12,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics.size_tradeoff import REFERENCE, extreme_sizes, shift
 from pesloss.errors import PeslossError
 
+TITLE = "small model less large model"
 SCOPE = "ablation"
 
 

@@ -13,6 +13,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics.size_tradeoff import REFERENCE
 from pesloss.dataset_statistics import OTHER
 
+TITLE = "one composition against another"
 SCOPE = "runs"
 
 

@@ -9,6 +9,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._bias import BY, Parts
 from pesloss.claims.statistics._options import choose
 
+TITLE = "share of bias in squared error"
 SCOPE = "runs"
 OPTIONS = {"by": BY}
 

@@ -8,6 +8,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._groups import group_ratio
 from pesloss.claims.statistics._options import choose, metric
 
+TITLE = "log ratio of"
 SCOPE = "runs"
 OPTIONS = {"metric": ("mse", "mae")}
 

@@ -12,6 +12,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
+TITLE = "exponent"
 SCOPE = "runs"
 OPTIONS = {"of": ("energy", "forces"), "by": ("", "phase")}
 SMALLEST_GROUP = 40

@@ -10,6 +10,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose, metric
 from pesloss.claims.statistics._slopes import slope_interval
 
+TITLE = "slope of"
 SCOPE = "runs"
 OPTIONS = {"metric": ("mse", "mae", "huber")}
 

@@ -9,6 +9,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._bias import BY, Parts
 from pesloss.claims.statistics._options import choose
 
+TITLE = "exponent of"
 SCOPE = "runs"
 OPTIONS = {"part": ("spread", "bias"), "by": BY}
 

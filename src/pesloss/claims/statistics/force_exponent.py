@@ -9,6 +9,7 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
+TITLE = "exponent"
 SCOPE = "labels"
 
 

@@ -7,6 +7,7 @@ from pesloss.claims.measurement import Array, LabelData, Measurement, NotMeasura
 from pesloss.claims.runs import cell_mean, families
 from pesloss.claims.statistics._options import choose
 
+TITLE = ""
 SCOPE = "labels"
 OPTIONS = {"moment": ("variance", "tail")}
 SMALLEST_GROUP = 20

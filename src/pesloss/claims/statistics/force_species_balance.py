@@ -10,6 +10,7 @@ from pesloss.claims.measurement import Array, Measurement, NotMeasurable, RunRes
 from pesloss.claims.runs import Comparison, cell_mean
 from pesloss.claims.statistics._options import choose
 
+TITLE = "spread over species"
 SCOPE = "runs"
 SMALLEST_GROUP = 20
 

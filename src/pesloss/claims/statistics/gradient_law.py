@@ -14,6 +14,7 @@ from pesloss.claims.statistics.jacobian_exponent import gradients_at
 from pesloss.claims.statistics.loss_signal_slope import last_window
 from pesloss.inference import exponent_of
 
+TITLE = "exponent of gradient less α + β − p"
 SCOPE = "runs"
 STANDARDIZED = "standardized"
 

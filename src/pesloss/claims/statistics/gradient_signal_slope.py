@@ -11,6 +11,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
+TITLE = "slope of gradient share"
 SCOPE = "runs"
 OPTIONS = {"of": ("energy_gradient", "energy_jacobian", "force_gradient")}
 

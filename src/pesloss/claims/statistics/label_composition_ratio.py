@@ -7,6 +7,7 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.statistics._groups import group_ratio
 from pesloss.claims.statistics._options import choose, metric
 
+TITLE = "log ratio of"
 SCOPE = "labels"
 OPTIONS = {"metric": ("mse", "mae", "huber")}
 

@@ -10,6 +10,7 @@ from pesloss.claims.measurement import Array, LabelData, Measurement, NotMeasura
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
+TITLE = "exponent"
 SCOPE = "labels"
 OPTIONS = {"estimator": ("gamma", "line"), "by": ("", "phase")}
 SMALLEST_GROUP = 40

@@ -7,6 +7,7 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.statistics._options import choose, metric
 from pesloss.claims.statistics._slopes import label_slope
 
+TITLE = "slope of"
 SCOPE = "labels"
 OPTIONS = {"metric": ("mse", "mae", "huber")}
 

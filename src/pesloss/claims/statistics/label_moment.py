@@ -10,6 +10,7 @@ from pesloss.claims.runs import cell_mean, families
 from pesloss.claims.statistics._options import choose
 from pesloss.evaluation.moments import TAIL
 
+TITLE = ""
 SCOPE = "labels"
 OPTIONS = {
     "moment": ("variance", "mean", "tail"),

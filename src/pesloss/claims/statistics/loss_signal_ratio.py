@@ -12,6 +12,7 @@ from pesloss.claims.statistics._groups import group_ratio
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics.loss_signal_slope import last_window
 
+TITLE = "log ratio of loss shares"
 SCOPE = "runs"
 
 

@@ -11,6 +11,7 @@ from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
+TITLE = "slope of loss share"
 SCOPE = "runs"
 
 

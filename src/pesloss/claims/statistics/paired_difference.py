@@ -12,6 +12,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.evaluation.score import score_of_means, score_terms
 from pesloss.inference import mean_over_seeds, seed_means
 
+TITLE = "log ratio of errors"
 SCOPE = "runs"
 REFERENCE = "standardized"
 LOSS_FILES = Path(__file__).parents[2] / "losses" / "energy"

@@ -8,6 +8,7 @@ from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._options import choose
 
+TITLE = "exponent less that predicted,"
 SCOPE = "runs"
 OPTIONS = {"model": MODELS[::-1], "by": ("", "phase")}
 RUN_INPUTS = ("correlation.csv",)

@@ -9,6 +9,7 @@ from pesloss.claims.correlation import MODELS, PRODUCT_COLUMNS, PairMoments, par
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.statistics._options import choose
 
+TITLE = "exponent less that predicted,"
 SCOPE = "labels"
 OPTIONS = {"model": MODELS[::-1], "by": ("", "phase")}
 INPUTS = ("statistics/{dataset}/correlation.csv",)

@@ -10,6 +10,7 @@ from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampli
 from pesloss.claims.runs import Comparison, cell_mean, families
 from pesloss.claims.statistics._options import choose
 
+TITLE = "small against large"
 SCOPE = "runs"
 REFERENCE = "standardized"
 

@@ -10,6 +10,7 @@ from pesloss.claims.runs import Comparison, Study, cell_mean, families
 from pesloss.claims.statistics._options import choose
 from pesloss.runs import same_except
 
+TITLE = "difference after another unit"
 SCOPE = "ablation"
 OPTIONS = {"outputs": ("standardized", "plain")}
 UNITS = {23.0605: "kcal/mol", 0.0367493: "Hartree"}

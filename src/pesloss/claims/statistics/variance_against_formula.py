@@ -11,6 +11,7 @@ from pesloss.claims.runs import cell_mean, families
 from pesloss.claims.statistics._options import choose
 from pesloss.inference import exponent_of
 
+TITLE = ""
 SCOPE = "labels"
 INPUTS = ("data/{dataset}/structures.csv",)
 OPTIONS = {"of": ("variance", "exponent"), "by": ("phase", "size_group")}

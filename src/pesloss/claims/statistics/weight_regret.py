@@ -11,6 +11,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._transfers import measured
 from pesloss.claims.weights import Transfer
 
+TITLE = "regret of another's weight"
 SCOPE = "ablation"
 OPTIONS = {"of": ("mean", "worst"), "against": ("nothing", "standardized")}
 

@@ -9,6 +9,7 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.statistics._linear import fits_of, measured
 from pesloss.claims.statistics._options import choose
 
+TITLE = "data needed ÷ that under the best p"
 SCOPE = "labels"
 SUBJECT = "linear model"
 INPUTS = ("linear/{dataset}.csv",)

@@ -12,6 +12,10 @@ from pesloss.losses.energy import correlated
 from pesloss.scales import Scales
 from pesloss.statistics import EnergyStandardizer
 
+TITLE = "calibrated"
+PLACE = 70
+COLOUR = "#56B4E9"
+MARKER = "P"
 KEPT = 0.5  # share of the former variances that a calibration keeps
 LIMIT = 10.0  # factor within which every s_k stays of the one it started with
 

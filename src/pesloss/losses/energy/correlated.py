@@ -4,6 +4,10 @@ from torch import Tensor
 
 from pesloss.losses.base import EnergyLoss
 
+TITLE = "correlated"
+PLACE = 60
+COLOUR = "#CC79A7"
+MARKER = "D"
 LEAST = 0.01  # share of the variance of independent local energies that is never undercut
 
 

@@ -2,6 +2,11 @@
 
 from pesloss.losses.base import PowerLoss
 
+TITLE = "1/∜N"
+PLACE = 20
+COLOUR = "#E69F00"
+MARKER = "<"
+
 
 class Loss(PowerLoss):
     """``s_k² = N_k^½`` (p = ½). TorchANI's example and AIMNet2 use it."""

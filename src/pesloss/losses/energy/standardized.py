@@ -4,6 +4,11 @@ from torch import Tensor
 
 from pesloss.losses.base import EnergyLoss
 
+TITLE = "standardized"
+PLACE = 50
+COLOUR = "#111111"
+MARKER = "o"
+
 
 class Loss(EnergyLoss):
     """``s_k² = Σ_z n_kz σ_z²`` (science.md §1). No published code uses it."""
