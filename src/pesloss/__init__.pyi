@@ -8,6 +8,9 @@ from pesloss.scales import Scales
 from pesloss.statistics import EnergyStandardizer, ForceStandardizer
 from pesloss.statistics.scales import fit_structures
 
+_MODULES: tuple[str, ...]
+_PLACES: dict[str, str]
+
 __all__ = [
     "EnergyForceLoss",
     "EnergyStandardizer",
