@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SMOKE := --configfile config/presets/smoke.yaml
+# "True" for a Python that can make the environment; else what is said of it.
+USABLE = $(shell $(PYTHON) -c 'import sys, ensurepip, venv; print(sys.version_info >= (3, 11))' 2>/dev/null)
+FOUND = $(shell { $(PYTHON) --version || true; } 2>&1)
 
 .PHONY: reproduce smoke more-seeds test codes docs bench bench-statistics bench-inference lint \
 	reference report snakemake-report
@@ -46,11 +49,15 @@ report: .venv/installed  ## results/report/index.html and report.zip, to be open
 snakemake-report: .venv/installed  ## report.zip as Snakemake makes it: rules, times, provenance
 	$(BIN)/snakemake --report report.zip
 
+# An installation that was cut short is begun anew: its mark is still called unfinished.
 .venv/installed: requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(if $(filter True,$(USABLE)),,$(error Python 3.11 or newer with venv is needed, $(PYTHON) is \
+		"$(FOUND)"; name another: make PYTHON=python3.12))
+	$(PYTHON) -m venv $(if $(wildcard .venv/unfinished),--clear) .venv
+	touch .venv/unfinished
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps schnetpack==2.1.1 --editable .
-	touch $@
+	mv .venv/unfinished $@
 
 .venv/codes: .venv/installed constraints-codes.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --editable ".[codes]" \

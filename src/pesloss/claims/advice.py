@@ -20,10 +20,11 @@ from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampli
 from pesloss.claims.runs import Comparison, families
 from pesloss.claims.statistics.paired_difference import log_ratio
 from pesloss.claims.weights import FEWEST_WEIGHTS, Transfer, carried_score, one_for_all, transfers
+from pesloss.controls import is_control
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.evaluation.score import score
 from pesloss.inference import Estimate, adjust
-from pesloss.runs import BASE, is_control
+from pesloss.runs import BASE
 from pesloss.training.objective import scales_of
 
 COMPARED = [

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.runs import BASE, is_control
+from pesloss.controls import is_control
+from pesloss.runs import BASE
 
 Array = NDArray[np.float64]
 
