@@ -106,7 +106,8 @@ def structures_in(path: Path) -> list[Atoms]:
         return list(read(path, ":"))
     except Exception as error:
         # ASE's readers raise whatever they stumble upon.
-        pass_on(error, path)
+        if not isinstance(error, FileNotFoundError):
+            pass_on(error, path)
         message = " ".join(str(error).split()) or type(error).__name__
         raise PeslossError(f"{path}: cannot be read ({message})") from None
 

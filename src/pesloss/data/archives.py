@@ -24,6 +24,7 @@ LIMIT_BYTES = 2 << 30
 LIMIT_MEMBERS = 1_000_000
 IN_MEMORY = 64 << 20  # bytes of an unpacked tar beyond which it waits in an unnamed file
 HEADERS = 1 << 20  # bytes of headers a tar may hold on top of its limit
+UNPACKING = (EOFError, MemoryError, OSError, lzma.LZMAError, zlib.error)
 UNPACKERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -48,7 +49,7 @@ class _Counted(io.RawIOBase):
         """Read up to the size of ``buffer``."""
         try:
             data = self.source.read(len(buffer))
-        except (EOFError, MemoryError, OSError, lzma.LZMAError, zlib.error) as error:
+        except UNPACKING as error:
             raise _unreadable(self.where, error) from None
         filled = data.rstrip(b"\0")
         if filled:
@@ -146,7 +147,7 @@ class _Limits:
 def _zip_contents(archive: Path, limits: _Limits) -> Iterator[tuple[str, bytes]]:
     try:
         opened = zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
+    except (*UNPACKING, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise _unreadable(str(archive), error) from None
     with opened:
         files: dict[str, zipfile.ZipInfo] = {}
@@ -174,14 +175,7 @@ def _zip_content(opened: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> 
     try:
         with opened.open(info) as handle:
             content = handle.read(info.file_size + 1)
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        MemoryError,
-        OSError,
-        lzma.LZMAError,
-        zlib.error,
-    ) as error:
+    except (*UNPACKING, zipfile.BadZipFile) as error:
         raise _unreadable(where, error) from None
     except (NotImplementedError, RuntimeError, ValueError) as error:
         raise PeslossError(f"{where}: cannot be read ({error})") from None
