@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOKE := --configfile config/presets/smoke.yaml
 
-.PHONY: reproduce smoke more-seeds test codes bench bench-statistics bench-inference lint \
+.PHONY: reproduce smoke more-seeds test nightly codes bench bench-statistics bench-inference lint \
 	reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
@@ -18,6 +18,9 @@ more-seeds: .venv/installed  ## one more seed for ABLATION=name, or SEEDS=n in a
 
 test: .venv/installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+nightly: .venv/installed  ## the whole test suite, laws with a small and a full size at full size
+	$(BIN)/python -m pytest --nightly -n 2 --dist loadfile
 
 codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
 

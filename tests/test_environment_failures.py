@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -327,30 +328,27 @@ def test_no_memory_in_a_job_is_one_line(tmp_path: Path, call: Callable[[], None]
     assert log[0].endswith("; ask for more or run fewer jobs at once")
 
 
-def no_memory(*_: object) -> None:
+def no_memory(*_: object) -> Any:
     raise MemoryError
 
 
-def no_space(*_: object) -> None:
+def no_space(*_: object) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize(("fault", "said"), [(no_memory, "not enough memory"), (no_space, SPACE)])
 def test_structures_are_not_left_out_for_want_of_memory_or_space(
-    fault: Callable[[], None], said: str, tiny: Tiny
+    fault: Callable[[], Any], said: str, tiny: Tiny
 ) -> None:
     """Else a busy machine would make another dataset."""
-    text = failure(
-        lambda: frame_of(
-            "x.json", "#3", fault, Labels(energy="e", energy_unit="eV", length_unit="Angstrom")
-        )
-    )  # type: ignore[arg-type]
+    labels = Labels(energy="e", energy_unit="eV", length_unit="Angstrom")
+    text = failure(lambda: frame_of("x.json", "#3", fault, labels))
     assert text.startswith("x.json#3: ")
     assert said in text
     calculator = SimpleNamespace(get_potential_energy=fault)
     family = Family("f", "crystal", 1, 1.0)
     atoms = tiny.structures[0]
-    text = failure(lambda: families.computed(atoms, calculator, family, 3))  # type: ignore[arg-type]
+    text = failure(lambda: families.computed(atoms, calculator, family, 3))
     assert said in text
 
 
@@ -503,6 +501,30 @@ def test_errors_of_the_programs_own_have_no_ending() -> None:
     end = ending(BrokenPipeError(errno.EPIPE, "Broken pipe"))
     assert end is not None
     assert (end.status, end.line) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "said"),
+    [("full", 1, f"x: standard output: cannot be used ({SPACE}); free"), ("closed", 141, "")],
+)
+def test_output_that_nobody_takes_ends_a_command(output: str, status: int, said: str) -> None:
+    code = "import sys; from pesloss.surroundings import run; "
+    code += "sys.exit(run('x', lambda: sys.stdout.write('y' * 100_000)))"
+    ends = os.pipe()
+    os.close(ends[0])
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full if output == "full" else ends[1],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            text=True,
+            check=False,
+        )
+    os.close(ends[1])
+    assert done.returncode == status
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
 
 
 def test_sigterm_outside_a_job_is_as_before() -> None:

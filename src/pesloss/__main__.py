@@ -17,23 +17,13 @@ from pesloss.more_seeds import add_seeds
 from pesloss.runs import is_control
 from pesloss.scales import Scales
 from pesloss.statistics.scales import fit_structures
-from pesloss.surroundings import ending, pass_on, terminable
+from pesloss.surroundings import pass_on, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; where it cannot, return 1 (130 after Ctrl-C) with one line on stderr."""
     options = _parser().parse_args(arguments)
-    try:
-        with terminable():
-            options.run(options)
-            sys.stdout.flush()
-    except BaseException as error:
-        end = ending(error)
-        if end is None:
-            raise
-        sys.stderr.write(f"pesloss: {end.line}\n" if end.line else "")
-        return end.status
-    return 0
+    return run("pesloss", lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pesloss.files import read_json, read_table, write_json, write_text
 from pesloss.headline import exponent_table
 from pesloss.overview import claim_table, data_table
 from pesloss.report import run_times, splice
-from pesloss.surroundings import SCRATCH, ending, writing
+from pesloss.surroundings import SCRATCH, run, writing
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
@@ -106,18 +106,14 @@ def in_short(guide: Path) -> str:
 
 def main() -> int:
     """Run ``keep_reference`` in the working folder and rewrite README.md."""
-    try:
-        keep_reference(Path("results"), Path("results/reference"))
-        readme = Path("README.md")
-        text = readme.read_text(encoding="utf-8")
-        write_text(readme, readme_with_tables(text, Path("results/reference")))
-    except BaseException as error:
-        end = ending(error)
-        if end is None:
-            raise
-        sys.stderr.write(f"{end.line}\n")
-        return end.status
-    return 0
+    return run("reference", _keep_and_splice)
+
+
+def _keep_and_splice() -> None:
+    keep_reference(Path("results"), Path("results/reference"))
+    readme = Path("README.md")
+    text = readme.read_text(encoding="utf-8")
+    write_text(readme, readme_with_tables(text, Path("results/reference")))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 import errno
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -135,8 +136,32 @@ def ending(error: BaseException, where: object = "") -> Ending | None:
         return Ending(143, "stopped by SIGTERM; nothing half-written is kept")
     if isinstance(error, BrokenPipeError):
         return Ending(141, "")
-    refused = refusal(error, where if is_out_of_memory(error) else "", "used")
+    refused = refusal(error, getattr(error, "filename", None) or where, "used")
     return None if refused is None else Ending(1, str(refused))
+
+
+def run(name: str, body: Callable[[], object]) -> int:
+    """Run a command; return its exit status, with one line on stderr where it is not zero."""
+    try:
+        with terminable():
+            body()
+            sys.stdout.flush()
+    except BaseException as error:
+        end = ending(error, "standard output" if isinstance(error, OSError) else name)
+        if end is None:
+            raise
+        if end.line:
+            sys.stderr.write(f"{name}: {end.line}\n")
+        if isinstance(error, OSError):
+            _drop_output()
+        return end.status
+    return 0
+
+
+def _drop_output() -> None:
+    """Give up what could not be written: Python would try again when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
