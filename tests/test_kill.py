@@ -147,7 +147,7 @@ def until(done: subprocess.Popen[str]) -> Iterator[None]:
     while done.poll() is None:
         assert time.monotonic() < deadline
         yield
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 @dataclass
