@@ -345,7 +345,7 @@ def test_structures_are_not_left_out_for_want_of_memory_or_space(
     text = failure(lambda: frame_of("x.json", "#3", fault, labels))
     assert text.startswith("x.json#3: ")
     assert said in text
-    calculator = SimpleNamespace(get_potential_energy=fault)
+    calculator: Any = SimpleNamespace(get_potential_energy=fault, calculate=fault)
     family = Family("f", "crystal", 1, 1.0)
     atoms = tiny.structures[0]
     text = failure(lambda: families.computed(atoms, calculator, family, 3))

@@ -209,15 +209,15 @@ def kill_in(
     hit = victim is not None and processor_seconds(victim) < float("inf")
     everyone = [] if workflow.poll() is not None else psutil.Process(workflow.pid).children(True)
     with suppress(ProcessLookupError):
-        if whole:
-            os.killpg(workflow.pid, signal.SIGKILL)
-        elif hit and victim:
+        if victim and hit and not whole:
             os.kill(victim.pid, signal.SIGKILL)
+        else:
+            os.killpg(workflow.pid, signal.SIGKILL)
     said = workflow.communicate(timeout=PATIENCE)[0]
-    if whole:
+    if workflow.returncode == -signal.SIGKILL:
         assert all(has_ended(process) for process in everyone)
         snakemake(project, "--unlock", *SMOKE)
-    return hit, said
+    return hit and workflow.returncode != 0, said
 
 
 def test_killed_at_any_moment_the_results_are_the_same(
