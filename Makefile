@@ -6,7 +6,7 @@ SMOKE := --configfile config/presets/smoke.yaml
 USABLE = $(shell $(PYTHON) -c 'import sys, ensurepip, venv; print(sys.version_info >= (3, 11))' 2>/dev/null)
 FOUND = $(shell { $(PYTHON) --version || true; } 2>&1)
 
-.PHONY: reproduce smoke more-seeds test codes docs bench bench-statistics bench-inference lint \
+.PHONY: reproduce smoke more-seeds test nightly codes docs bench bench-statistics bench-inference lint \\
 	reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
@@ -21,6 +21,9 @@ more-seeds: .venv/installed  ## one more seed for ABLATION=name, or SEEDS=n in a
 
 test: .venv/installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+nightly: .venv/installed  ## the whole test suite, laws with a small and a full size at full size
+	$(BIN)/python -m pytest --nightly -n 2 --dist loadfile
 
 codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
 

@@ -1,6 +1,10 @@
 """A file is whole or absent, and what is read is what was written."""
 
 import gzip
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +14,14 @@ from conftest import failure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pesloss.cost import cost_table
 from pesloss.errors import PeslossError
 from pesloss.files import (
+    is_scratch,
     read_arrays,
     read_json,
     read_table,
+    remove_abandoned,
     write_json,
     write_table,
     write_text,
@@ -145,3 +152,64 @@ def test_arrays_are_read_whole_or_refused_in_one_line(tmp_path: Path) -> None:
         assert line.startswith(f"{path}: not a file of mine (")
     path.unlink()
     assert failure(lambda: read_arrays(path, ("x",), "a file of mine")) == f"{path}: no such file"
+
+
+WRITE_FOR_EVER = """
+import sys
+from pathlib import Path
+from pesloss.files import write_text
+for number in range(10**9):
+    write_text(sys.argv[1], f"{number % 10}" * 300_000 + "\\n")
+    if number == 0:
+        Path(sys.argv[2]).touch()
+"""
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, nightly: bool) -> None:
+    """What it leaves aside is removed by the next writer, and by nobody while it lives."""
+    rng = np.random.default_rng(3)
+    path, started = tmp_path / "folder" / "x.txt", tmp_path / "started"
+    left = 0
+    for _ in range(20 if nightly else 3):
+        started.unlink(missing_ok=True)
+        command = [sys.executable, "-c", WRITE_FOR_EVER, str(path), str(started)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        writer = subprocess.Popen(command, env=environment)
+        while not started.exists():
+            assert writer.poll() is None
+            time.sleep(0.01)
+        for _ in range(10):
+            write_text(path.with_name("y.txt"), "y")  # also looks for what was left
+        time.sleep(rng.uniform(0, 0.1))
+        assert writer.poll() is None
+        writer.kill()
+        writer.wait()
+        text = path.read_text()
+        assert len(text) == 300_001
+        assert set(text) == {text[0], "\n"}
+        left += sum(is_scratch(file) for file in path.parent.iterdir())
+        write_text(path.with_name("y.txt"), "y")
+        assert {file.name for file in path.parent.iterdir()} == {"x.txt", "y.txt"}
+    assert left > 0 or not nightly
+
+
+def test_only_what_nobody_writes_any_more_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".part-abcdefgh.csv").write_text("of a killed process")
+    (tmp_path / ".part-ABC.csv").write_text("somebody else's")
+    (tmp_path / ".part-folder__").mkdir()
+    (tmp_path / ".part-aaaaaaaa").symlink_to("nowhere")
+    with written_whole(tmp_path / "x.csv") as scratch:
+        scratch.write_text("x")
+        assert remove_abandoned(tmp_path) == []
+        assert scratch.read_text() == "x"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"x.csv", ".part-ABC.csv", ".part-folder__", ".part-aaaaaaaa"}
+    assert remove_abandoned(tmp_path / "missing") == []
+    assert remove_abandoned(tmp_path / "x.csv") == []
+
+
+def test_an_unfinished_file_is_never_a_result(tmp_path: Path) -> None:
+    cost = {"rule": "train", "seconds": 1.0, "peak_memory_mib": 2.0}
+    write_json(tmp_path / "logs" / "a.cost.json", cost)
+    (tmp_path / "logs" / ".part-abcdefgh.cost.json").write_text('{"rule": "tra')
+    assert cost_table(tmp_path / "logs").n_jobs.sum() == 1

@@ -17,17 +17,13 @@ from pesloss.losses.presets import table
 from pesloss.more_seeds import add_seeds
 from pesloss.scales import Scales
 from pesloss.statistics.scales import fit_structures
+from pesloss.surroundings import pass_on, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 1 with one line on stderr where an input is wrong."""
+    """Run one command; where it cannot, return 1 (130 after Ctrl-C) with one line on stderr."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except PeslossError as error:
-        sys.stderr.write(f"pesloss: {error}\n")
-        return 1
-    return 0
+    return run("pesloss", lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +96,8 @@ def structures_in(path: Path) -> list[Atoms]:
         return list(read(path, ":"))
     except Exception as error:
         # ASE's readers raise whatever they stumble upon.
+        if not isinstance(error, FileNotFoundError):
+            pass_on(error, path)
         message = " ".join(str(error).split()) or type(error).__name__
         raise PeslossError(f"{path}: cannot be read ({message})") from None
 

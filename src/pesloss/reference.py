@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pesloss.files import read_json, read_table, write_json, write_text
 from pesloss.headline import primary_table
 from pesloss.overview import answered, answers
 from pesloss.report import splice
+from pesloss.surroundings import SCRATCH, run, writing
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
@@ -38,19 +40,14 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
             )
     records = [read_json(path, ("commit",)) for path in sorted(results.glob("runs/**/record.json"))]
     commits = sorted({record["commit"] for record in records})
-    unknown = [commit for commit in commits if not commit.isalnum()]
+    unknown = [commit for commit in commits if not commit.isalnum() or commit == "unknown"]
     if unknown:
         raise PeslossError(
             f"{results}: commit is {unknown[0]!r}; allowed: runs of a clean checkout"
         )
     commit = provenance.commit()  # before the files of the reference themselves change
-    for folder in ("tables", "figures"):
-        shutil.rmtree(reference / folder, ignore_errors=True)
-    (reference / "tables").mkdir(parents=True)
-    for name in (*TABLES, *WHERE_THERE):
-        if name in TABLES or (results / "tables" / name).is_file():
-            shutil.copy(results / "tables" / name, reference / "tables" / name)
-    shutil.copytree(results / "figures", reference / "figures")
+    with writing(reference):
+        _replace_folders(results, reference)
     origin = {
         "preset": preset,
         "commits_of_runs": commits,
@@ -59,6 +56,25 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
         "versions": provenance.versions(),
     }
     write_json(reference / "origin.json", origin)
+
+
+def _replace_folders(results: Path, reference: Path) -> None:
+    """Copy aside, then rename: the old reference stays until the new one is whole."""
+    for left in reference.glob(f"{SCRATCH}*"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    reference.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=reference, prefix=SCRATCH) as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        (new / "tables").mkdir(parents=True)
+        old.mkdir()
+        for name in (*TABLES, *WHERE_THERE):
+            if name in TABLES or (results / "tables" / name).is_file():
+                shutil.copy(results / "tables" / name, new / "tables" / name)
+        shutil.copytree(results / "figures", new / "figures")
+        for folder in new.iterdir():
+            if (reference / folder.name).exists():
+                (reference / folder.name).rename(old / folder.name)
+            folder.rename(reference / folder.name)
 
 
 def readme_with_tables(readme: str, reference: Path) -> str:
@@ -97,15 +113,14 @@ def in_short(guide: Path) -> str:
 
 def main() -> int:
     """Run ``keep_reference`` in the working folder and rewrite README.md."""
-    try:
-        keep_reference(Path("results"), Path("results/reference"))
-        readme = Path("README.md")
-        text = readme.read_text(encoding="utf-8")
-        write_text(readme, readme_with_tables(text, Path("results/reference")))
-    except PeslossError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return run("reference", _keep_and_splice)
+
+
+def _keep_and_splice() -> None:
+    keep_reference(Path("results"), Path("results/reference"))
+    readme = Path("README.md")
+    text = readme.read_text(encoding="utf-8")
+    write_text(readme, readme_with_tables(text, Path("results/reference")))
 
 
 if __name__ == "__main__":
