@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pesloss.config import Ablation, SuiteConfig
+from pesloss.config import Ablation, MoreSeeds, SuiteConfig
 from pesloss.data.spec import load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.more_seeds import MoreSeeds
 from pesloss.plan import Suite
 from pesloss.settings import ModelSpec
 from pesloss.specification import load, load_all, parse, read_yaml
