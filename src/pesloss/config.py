@@ -73,6 +73,8 @@ def _check_varied(key: str, value: float | str) -> None:
     if key not in NUMBERS and (isinstance(value, str) or not isinstance(usual, bool)):
         raise ValueError(f"{key} is {value!r}; allowed: for {', '.join(NUMBERS)}")
     if isinstance(value, str):
+        if float(value.removesuffix("x")) == 0:
+            raise ValueError(f"{key} is {value!r}; allowed: multiples above 0")
         return
     if key in TrainingSpec.model_fields:
         TrainingSpec.model_validate({key: typed(key, value)})

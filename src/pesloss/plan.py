@@ -77,10 +77,10 @@ class Suite:
             One line that names the file, the key, the wrong value and the allowed ones.
         """
         _check_folder(folder)
-        where = _settings_files(files, folder)
+        where, origins = _settings_files(files, folder, config)
         settings = parse(SuiteConfig, dict(config), where)
         presets = known_presets(folder)
-        check_names(where, "preset", [settings.preset], presets)
+        check_names(origins.get("preset", where), "preset", [settings.preset], presets)
         datasets = _datasets(folder / "datasets", presets)
         ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
         more = read_more_seeds(folder) if more is None else more
@@ -89,7 +89,7 @@ class Suite:
             ("datasets", settings.datasets, datasets),
             ("ablations", settings.ablations, ablations),
         ):
-            check_names(where, key, wanted or (), known)
+            check_names(origins.get(key, where), key, wanted or (), known)
         suite = cls(settings, datasets, load_all(ModelSpec, folder / "models"), ablations)
         for name in ablations:
             suite._check(name, folder / "ablations" / f"{name}.yaml")
@@ -287,13 +287,25 @@ def _check_folder(folder: Path) -> None:
             raise wrong_value(str(folder), "file", name, [*FILES, *FOLDERS])
 
 
-def _settings_files(files: Sequence[Path | str], folder: Path) -> str:
-    """Check each file of settings on its own; return what to call those of all merged."""
-    for path in files:
-        parse(SuiteConfig, read_yaml(path), str(path))
-    if not files:
-        return str(folder / "config.yaml")
-    return f"{', '.join(map(str, files))} with --config"
+def _settings_files(
+    files: Sequence[Path | str], folder: Path, config: Mapping[str, Any]
+) -> tuple[str, dict[str, str]]:
+    """Check each file of settings on its own.
+
+    Returns
+    -------
+    What to call the settings of all, and the file of each key whose value is that of a file.
+    """
+    contents = {str(path): read_yaml(path) for path in files}
+    for path, content in contents.items():
+        parse(SuiteConfig, content, path)
+    origins = {
+        key: path
+        for path, content in contents.items()
+        for key, value in content.items()
+        if key in config and value == config[key]
+    }
+    return f"{', '.join(contents)} with --config" if files else f"{folder / 'config.yaml'}", origins
 
 
 def as_typed(config: object) -> Any:

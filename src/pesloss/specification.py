@@ -139,7 +139,7 @@ def _described(spec: type[BaseModel], keys: tuple[int | str, ...], error: ErrorD
         return f"{key} is {_plain(value)}; {EMPTY}"
     said = str(error["ctx"]["error"]) if kind == "value_error" else _in_yaml(error)
     if isinstance(value, Mapping | BaseModel) and kind == "value_error":
-        return f"{key}: {said}" if keys and not said.startswith(f"{key}.") else said
+        return f"{key}: {said}" if keys and not said.startswith(key) else said
     return f"{key} is {shown(_plain(value))}; {said}"
 
 

@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if getattr(event, "tag", None) is not None:
-            raise _refused(event.start_mark, f"tag {event.tag!r}; allowed: values without tags")
+            raise _refused(event.start_mark, f"tag is {shown(event.tag)}; allowed: none")
         node = super().compose_node(parent, index)
         if not isinstance(event, yaml.AliasEvent):
             self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in _parts(node))
@@ -68,8 +68,12 @@ for _tag, _pattern, _first in (
     )
 
 
-def _refused(mark: yaml.Mark, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+class _Refused(yaml.MarkedYAMLError):
+    """What is YAML but not allowed here."""
+
+
+def _refused(mark: yaml.Mark, problem: str) -> _Refused:
+    return _Refused(problem=problem, problem_mark=mark)
 
 
 def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -103,8 +107,9 @@ def parse_yaml(text: str, where: str) -> Any:
         return loader.get_single_data()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
         mark, what = error.problem_mark, " ".join(str(error.problem).split())
-        line = f"line {mark.line + 1}" if mark else "content"
-        raise PeslossError(f"{where}: {line}: not YAML that can be used here ({what})") from None
+        what = what if isinstance(error, _Refused) else f"not YAML ({what})"
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise PeslossError(f"{where}: {line}{what}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a whole number of 5,000 digits
         raise PeslossError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
     except RecursionError:

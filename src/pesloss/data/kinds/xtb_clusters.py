@@ -84,7 +84,8 @@ class Recipe(Strict):
             raise ValueError(f"max_kinds is {self.max_kinds}; allowed: {allowed}")
         if "cluster" in self.shares and 2 * sizes[0] > min(2 * self.min_atoms, self.max_atoms):
             allowed = f"such that two molecules fit, {2 * sizes[0]} atoms"
-            raise ValueError(f"max_atoms is {self.max_atoms}; allowed: {allowed}")
+            limits = f"min_atoms, max_atoms are {self.min_atoms}, {self.max_atoms}"
+            raise ValueError(f"{limits}; allowed: {allowed}")
         return self
 
 
