@@ -37,6 +37,17 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Some laws are tried on a few examples by default and on many in the night."""
+    parser.addoption("--nightly", action="store_true", help="try the long laws at full size")
+
+
+@pytest.fixture(scope="session")
+def nightly(pytestconfig: pytest.Config) -> bool:
+    """Whether a test is to try its full number of examples."""
+    return bool(pytestconfig.getoption("--nightly"))
+
+
 @pytest.fixture(autouse=True)
 def numbers_as_usual() -> Iterator[None]:
     """A training lets tiny numbers be zero in its process; other tests are not to see that."""
