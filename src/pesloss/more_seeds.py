@@ -90,12 +90,13 @@ def _write(folder: Path, config: SuiteConfig, ablation: str, number: int) -> Non
 
 def with_number(text: str, preset: str, ablation: str, number: int) -> str:
     """Return the text of config/more_seeds.yaml with another number, comments and order kept."""
-    content = parse_yaml(text, MORE_SEEDS) or {}
-    wanted = {key: dict(numbers) for key, numbers in content.get("seeds", {}).items()}
+    present = (parse_yaml(text, MORE_SEEDS) or {}).get("seeds", {})
+    wanted = {key: dict(numbers) for key, numbers in present.items()}
     wanted.setdefault(preset, {})[ablation] = number
     plain = yaml.safe_dump({"seeds": wanted})
-    if not content:
-        return text + plain
+    if not present:
+        comments = [line for line in text.splitlines() if line.startswith("#")]
+        return "\n".join([*comments, plain])
     edited = _edited(text, ("seeds", preset, ablation), number)
     return edited if parse_yaml(edited, MORE_SEEDS) == {"seeds": wanted} else plain
 

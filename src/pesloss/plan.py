@@ -81,7 +81,7 @@ class Suite:
         settings = parse(SuiteConfig, dict(config), where)
         presets = known_presets(folder)
         check_names(origins.get("preset", where), "preset", [settings.preset], presets)
-        datasets = _datasets(folder / "datasets", presets)
+        datasets = _datasets(folder / "datasets")
         ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
         more = read_more_seeds(folder) if more is None else more
         ablations = with_more_seeds(ablations, settings, more, folder)
@@ -329,13 +329,10 @@ def known_presets(folder: Path) -> list[str]:
     return sorted({DEFAULT, *(load_all(SuiteConfig, presets) if presets.exists() else ())})
 
 
-def _datasets(folder: Path, presets: Sequence[str]) -> dict[str, DatasetSpec]:
+def _datasets(folder: Path) -> dict[str, DatasetSpec]:
     found = {name: load_dataset_spec(path) for name, path in named_files(folder).items()}
     if OWN in found:
         raise PeslossError(f"{folder / OWN}.yaml: name is {OWN!r}; it stands for all of one's own")
-    for name, spec in found.items():
-        if isinstance(spec.n_structures, dict):
-            check_names(f"{folder / name}.yaml", "n_structures", spec.n_structures, presets)
     return found
 
 
