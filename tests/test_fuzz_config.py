@@ -262,7 +262,10 @@ def use(suite: Suite) -> None:
         suite.inputs_of(name)
     for run in {(run.model, run.changes): run for run in suite.runs}.values():
         assert Run.from_folder(str(run.folder)) == run
-        parts = {"force_weight": run.folder.parts[-2].removeprefix("weight-"), "seed": str(run.seed)}
+        parts = {
+            "force_weight": run.folder.parts[-2].removeprefix("weight-"),
+            "seed": str(run.seed),
+        }
         parts |= {"variant": run.variant}
         model, _ = settings_of(run, suite.models[run.model], suite.config.training)
         parts |= {"cutoff": f"{model.cutoff:g}"}
@@ -343,7 +346,9 @@ def test_more_seeds_never_writes_what_the_plan_refuses(tmp_path: Path, nightly: 
         st.sampled_from([*ABLATIONS, "x", "", "../x", "own"]),
         st.sampled_from([None, -1, 0, 1, 3, 5, 6, 8, 200, 999, 1001, 10**6, 10**12]),
         st.sampled_from([None, "default", "smoke", "smok", "", "."]),
-        st.sampled_from(["", "# x\n", "seeds: {default: {capacity: 6}} # y\n", "seeds: {}", "seeds:\n"]),
+        st.sampled_from(
+            ["", "# x\n", "seeds: {default: {capacity: 6}} # y\n", "seeds: {}", "seeds:\n"]
+        ),
     )
     def law(ablation: str, to: int | None, preset: str | None, text: str) -> None:
         folder = tmp_path / "config"

@@ -34,7 +34,9 @@ class RunGrid(Strict):
     force_weights: tuple[Factor, ...] | None = Field(
         None, description="force weights; left out: those of config.yaml"
     )
-    seeds: tuple[Seed, ...] | None = Field(None, description="seeds; left out: those of config.yaml")
+    seeds: tuple[Seed, ...] | None = Field(
+        None, description="seeds; left out: those of config.yaml"
+    )
     vary: dict[str, tuple[Value, ...]] = Field(
         {},
         description="keys of the model or training settings and the values to try; 5x is five "
@@ -47,9 +49,7 @@ class RunGrid(Strict):
 
     @field_validator("vary")
     @classmethod
-    def _settings_exist(
-        cls, vary: dict[str, tuple[Value, ...]]
-    ) -> dict[str, tuple[Value, ...]]:
+    def _settings_exist(cls, vary: dict[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
         for key, values in vary.items():
             if key not in SETTINGS:
                 raise ValueError(f"no key {key!r}; allowed: {', '.join(sorted(SETTINGS))}")
@@ -95,8 +95,12 @@ class ClaimSpec(Strict):
         None, description="groups it is about (of sizes, species, phases); left out: all"
     )
     relation: Relation = Field("equals", description="how the statistic relates to `expected`")
-    expected: Annotated[float, Field(ge=-1e9, le=1e9)] = Field(description="the value under the claim")
-    margin: Annotated[float, Field(ge=0, le=1e9)] = Field(description="the difference that does not matter")
+    expected: Annotated[float, Field(ge=-1e9, le=1e9)] = Field(
+        description="the value under the claim"
+    )
+    margin: Annotated[float, Field(ge=0, le=1e9)] = Field(
+        description="the difference that does not matter"
+    )
     why: str | None = Field(None, description="where `expected` and `margin` come from")
     level: float = Field(0.95, gt=0.5, le=0.9999, description="confidence level of the interval")
     must_be: Outcome | None = Field(
@@ -198,7 +202,9 @@ class SuiteConfig(Strict):
     def _splits_are_whole(cls, splits: dict[Split, float]) -> dict[Split, float]:
         missing = [name for name in get_args(Split) if name not in splits]
         if missing:
-            raise ValueError(f"splits.{missing[0]} is missing; allowed: {', '.join(get_args(Split))}")
+            raise ValueError(
+                f"splits.{missing[0]} is missing; allowed: {', '.join(get_args(Split))}"
+            )
         if abs(sum(splits.values()) - 1) > 1e-9:
             raise ValueError(f"splits add up to {sum(splits.values()):.12g}; allowed: 1")
         return splits

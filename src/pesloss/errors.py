@@ -7,7 +7,10 @@ SHOWN = 120  # characters of a wrong value
 
 
 class PeslossError(ValueError):
-    """A mistake in an input that the user can mend."""
+    """A mistake in an input that the user can mend, in one line whatever it quotes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def wrong_value(

@@ -51,9 +51,7 @@ class TrainingSpec(Strict):
         (0.0, 0.1, 0.5, 1.0),
         description="shares of the training at which the signal is measured; 1 among them",
     )
-    n_signal_structures: Count = Field(
-        64, description="training structures it is measured on"
-    )
+    n_signal_structures: Count = Field(64, description="training structures it is measured on")
 
     @field_validator("signal_at")
     @classmethod

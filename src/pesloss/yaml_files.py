@@ -45,7 +45,9 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag not in (STRING, MERGE):
                 what = shown(key.value) if isinstance(key, yaml.ScalarNode) else "no text"
-                raise _refused(key.start_mark, f"key is {what}; allowed: text, in quotes if need be")
+                raise _refused(
+                    key.start_mark, f"key is {what}; allowed: text, in quotes if need be"
+                )
             if key.value in seen:
                 raise _refused(key.start_mark, f"key {shown(key.value)} is repeated; allowed: once")
             seen.add(key.value)
@@ -102,9 +104,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 def parse_yaml(text: str, where: str) -> Any:
     """Return the value of one YAML document; errors as ``read_yaml``, with ``where`` as its file."""
-    loader = _Loader(text, Path(where).name)
     try:
-        return loader.get_single_data()  # type: ignore[no-untyped-call]
+        return _Loader(text, Path(where).name).get_single_data()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
         mark, what = error.problem_mark, " ".join(str(error.problem).split())
         what = what if isinstance(error, _Refused) else f"not YAML ({what})"
@@ -114,8 +115,6 @@ def parse_yaml(text: str, where: str) -> Any:
         raise PeslossError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
     except RecursionError:
         raise PeslossError(f"{where}: not YAML (values within values without end)") from None
-    finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
 
 
 def text_of(path: Path | str) -> str:

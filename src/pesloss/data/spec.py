@@ -123,6 +123,7 @@ def load_dataset_spec(path: Path | str) -> DatasetSpec:
         One line with file, key, value and what is allowed.
     """
     spec = load(DatasetSpec, path)
+    kind_module(spec.kind, str(path))
     like = spec.recipe.get(LIKE)
     if like is not None:
         spec = spec.model_copy(update={"recipe": _recipe_like(like, spec, Path(path))})
