@@ -6,7 +6,7 @@ SMOKE := --configfile config/presets/smoke.yaml
 USABLE = $(shell $(PYTHON) -c 'import sys, ensurepip, venv; print(sys.version_info >= (3, 11))' 2>/dev/null)
 FOUND = $(shell { $(PYTHON) --version || true; } 2>&1)
 
-.PHONY: reproduce smoke more-seeds test nightly codes docs bench bench-statistics bench-inference lint \\
+.PHONY: reproduce smoke more-seeds test nightly codes docs bench bench-statistics bench-inference lint \
 	reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure

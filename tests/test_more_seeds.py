@@ -11,8 +11,9 @@ from conftest import failure
 
 from pesloss.__main__ import main
 from pesloss.files import write_table, write_text
-from pesloss.more_seeds import FILE, add_seeds, longer, undecided
-from pesloss.plan import Suite
+from pesloss.more_seeds import add_seeds, undecided
+from pesloss.plan import MORE_SEEDS as FILE
+from pesloss.plan import Suite, longer
 from pesloss.specification import read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"

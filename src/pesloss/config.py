@@ -1,14 +1,22 @@
 """What config.yaml and the files of ablations may say, and what each key means."""
 
-from typing import Annotated, Literal
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from pesloss.settings import Device, ModelSpec, TrainingSpec
-from pesloss.specification import PositiveFloat, PositiveInt, Strict
+from pesloss.settings import NUMBERS, SETTINGS, Device, Factor, ModelSpec, TrainingSpec, typed
+from pesloss.specification import Count, Strict
 
 Relation = Literal["equals", "differs", "greater", "less"]
-Times = Annotated[str, Field(pattern=r"^\d+(\.\d+)?x$")]
+Times = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?x$")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Value = Annotated[float, Field(ge=-1e12, le=1e12)] | Times
+Split = Literal["train", "validation", "test"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+FOLDER = re.compile(r"[A-Za-z0-9_./-]+")
+PROJECT = ("config", "docs", "profiles", "results/reference", "src", "tests", "workflow")
 Outcome = Literal["supported", "contradicted", "undecided", "not_measurable"]
 
 
@@ -23,11 +31,13 @@ class RunGrid(Strict):
     metrics: tuple[Literal["mse", "mae", "huber"], ...] = Field(
         ("mse",), description="metric of both terms"
     )
-    force_weights: tuple[PositiveFloat, ...] | None = Field(
+    force_weights: tuple[Factor, ...] | None = Field(
         None, description="force weights; left out: those of config.yaml"
     )
-    seeds: tuple[int, ...] | None = Field(None, description="seeds; left out: those of config.yaml")
-    vary: dict[str, tuple[float | Times, ...]] = Field(
+    seeds: tuple[Seed, ...] | None = Field(
+        None, description="seeds; left out: those of config.yaml"
+    )
+    vary: dict[str, tuple[Value, ...]] = Field(
         {},
         description="keys of the model or training settings and the values to try; 5x is five "
         "times the value that the preset has",
@@ -39,25 +49,12 @@ class RunGrid(Strict):
 
     @field_validator("vary")
     @classmethod
-    def _settings_exist(
-        cls, vary: dict[str, tuple[float | Times, ...]]
-    ) -> dict[str, tuple[float | Times, ...]]:
-        fields = {**TrainingSpec.model_fields, **ModelSpec.model_fields}
-        numbers = [name for name, field in fields.items() if type(field.default) in (int, float)]
+    def _settings_exist(cls, vary: dict[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
         for key, values in vary.items():
-            known = sorted(fields)
-            if key not in known:
-                raise ValueError(f"no key {key!r}; allowed: {', '.join(known)}")
+            if key not in SETTINGS:
+                raise ValueError(f"no key {key!r}; allowed: {', '.join(sorted(SETTINGS))}")
             for value in values:
-                if isinstance(value, str):  # checked with the preset, which it depends on
-                    if key not in numbers:
-                        allowed = f"for {', '.join(sorted(numbers))}"
-                        raise ValueError(f"{key} is {value!r}; allowed: {allowed}")
-                    continue
-                if key in TrainingSpec.model_fields:
-                    TrainingSpec.model_validate({key: value})
-                else:
-                    ModelSpec.model_validate({"representation": "schnet", key: value})
+                _check_varied(key, value)
         return vary
 
     @model_validator(mode="after")
@@ -70,28 +67,50 @@ class RunGrid(Strict):
         return self
 
 
+def _check_varied(key: str, value: float | str) -> None:
+    """Refuse what a setting cannot be; a multiple is checked with the preset it depends on."""
+    usual = SETTINGS[key].default
+    if key not in NUMBERS and (isinstance(value, str) or not isinstance(usual, bool)):
+        raise ValueError(f"{key} is {value!r}; allowed: for {', '.join(NUMBERS)}")
+    if isinstance(value, str):
+        if float(value.removesuffix("x")) == 0:
+            raise ValueError(f"{key} is {value!r}; allowed: multiples above 0")
+        return
+    if key in TrainingSpec.model_fields:
+        TrainingSpec.model_validate({key: typed(key, value)})
+    else:
+        ModelSpec.model_validate({"representation": "schnet", key: typed(key, value)})
+
+
 class ClaimSpec(Strict):
     """One claim: a statistic, what it should be, and how sure one must be."""
 
     claim: str = Field(
         pattern=r"^(C([1-9]|1[0-2])|Q[1-5])$", description="claim, or question beyond them"
     )
-    statistic: str = Field(description="file in src/pesloss/claims")
+    statistic: str = Field(description="file in src/pesloss/claims/statistics")
     options: dict[str, str | float | int] = Field({}, description="arguments of the statistic")
     losses: tuple[str, ...] | None = Field(None, description="energy losses it is about")
     groups: tuple[str, ...] | None = Field(
         None, description="groups it is about (of sizes, species, phases); left out: all"
     )
     relation: Relation = Field("equals", description="how the statistic relates to `expected`")
-    expected: float = Field(description="the value under the claim")
-    margin: Annotated[float, Field(ge=0)] = Field(description="the difference that does not matter")
+    expected: Annotated[float, Field(ge=-1e9, le=1e9)] = Field(
+        description="the value under the claim"
+    )
+    margin: Annotated[float, Field(ge=0, le=1e9)] = Field(
+        description="the difference that does not matter"
+    )
     why: str | None = Field(None, description="where `expected` and `margin` come from")
-    level: float = Field(0.95, gt=0.5, lt=1, description="confidence level of the interval")
+    level: float = Field(0.95, gt=0.5, le=0.9999, description="confidence level of the interval")
     must_be: Outcome | None = Field(
         None,
         description="verdict a control has to reach; any other fails the workflow; not_measurable: "
         "the statistic has to refuse the data",
     )
+
+    def __str__(self) -> str:
+        return f"{self.claim} {self.statistic}"
 
 
 class Ablation(Strict):
@@ -128,10 +147,10 @@ class Ablation(Strict):
 class Limits(Strict):
     """How much of each ablation a toy preset does: no more than these, the first ones."""
 
-    datasets: PositiveInt | None = Field(None, description="datasets of an ablation")
-    seeds: PositiveInt | None = Field(None, description="seeds")
-    force_weights: PositiveInt | None = Field(None, description="force weights")
-    values: PositiveInt | None = Field(None, description="values of each varied setting")
+    datasets: Count | None = Field(None, description="datasets of an ablation")
+    seeds: Count | None = Field(None, description="seeds")
+    force_weights: Count | None = Field(None, description="force weights")
+    values: Count | None = Field(None, description="values of each varied setting")
 
 
 class SuiteConfig(Strict):
@@ -146,8 +165,8 @@ class SuiteConfig(Strict):
         None, description="folder of fetched files; left out: PESLOSS_CACHE or ~/.cache/pesloss"
     )
     ablations: tuple[str, ...] | None = Field(None, description="restrict to these; left out: all")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="default seeds of runs")
-    force_weights: tuple[PositiveFloat, ...] = Field(
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, description="default seeds of runs")
+    force_weights: tuple[Factor, ...] = Field(
         (0.1, 1.0, 10.0), min_length=1, description="default sweep of the force weight"
     )
     most: Limits = Limits()
@@ -158,15 +177,61 @@ class SuiteConfig(Strict):
     device: Device = Field(
         "cpu", description="what trainings run on; auto: a GPU where there is one, otherwise cpu"
     )
-    splits: dict[str, float] = Field(
+    splits: dict[Split, Share] = Field(
         {"train": 0.6, "validation": 0.15, "test": 0.25}, description="share of each split"
     )
-    n_parts: PositiveInt = Field(6, description="jobs over which one dataset is generated")
-    n_resamples: PositiveInt = Field(2000, description="bootstrap replicates of an interval")
-    n_linear_replicates: PositiveInt = Field(
-        200, description="resamples of the families in fits of linear models"
+    n_parts: Count = Field(6, le=1000, description="jobs over which one dataset is generated")
+    n_resamples: Count = Field(
+        2000, ge=100, le=10**6, description="bootstrap replicates of an interval"
     )
-    n_linear_draws: PositiveInt = Field(
-        2000, description="sets of energies drawn to check the exact variance of linear fits"
+    n_linear_replicates: Count = Field(
+        200, ge=2, le=10**5, description="resamples of the families in fits of linear models"
     )
-    pathvars: dict[str, str] = Field({}, description="Snakemake's own: the results folder")
+    n_linear_draws: Count = Field(
+        2000,
+        ge=2,
+        le=10**6,
+        description="sets of energies drawn to check the exact variance of linear fits",
+    )
+    pathvars: dict[Literal["results"], str] = Field(
+        {}, description="Snakemake's own: the results folder"
+    )
+
+    @field_validator("splits")
+    @classmethod
+    def _splits_are_whole(cls, splits: dict[Split, float]) -> dict[Split, float]:
+        missing = [name for name in get_args(Split) if name not in splits]
+        if missing:
+            raise ValueError(
+                f"splits.{missing[0]} is missing; allowed: {', '.join(get_args(Split))}"
+            )
+        if abs(sum(splits.values()) - 1) > 1e-9:
+            raise ValueError(f"splits add up to {sum(splits.values()):.12g}; allowed: 1")
+        return splits
+
+    @field_validator("pathvars")
+    @classmethod
+    def _results_are_a_folder_of_their_own(
+        cls, pathvars: dict[Literal["results"], str]
+    ) -> dict[Literal["results"], str]:
+        for path in pathvars.values():
+            plain = PurePosixPath(path)
+            inside = any(plain.is_relative_to(folder) for folder in PROJECT)
+            usual = FOLDER.fullmatch(path) and str(plain) == path and plain.name
+            if not usual or ".." in plain.parts or inside:
+                allowed = "a folder of letters, digits, _, -, . and / without '..', none of"
+                raise ValueError(f"results is {path!r}; allowed: {allowed} {', '.join(PROJECT)}")
+        return pathvars
+
+    @property
+    def results(self) -> Path:
+        """The results folder, from the project's folder."""
+        return Path(self.pathvars.get("results", "results"))
+
+
+class MoreSeeds(Strict):
+    """config/more_seeds.yaml: how many seeds an ablation has, where it has more than the others."""
+
+    seeds: dict[str, dict[str, Annotated[int, Field(gt=0, le=1000)]]] = Field(
+        {}, description="by preset and ablation; the first seeds stay those of the preset"
+    )

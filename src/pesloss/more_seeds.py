@@ -1,77 +1,27 @@
 """Further seeds for one ablation, kept in config/more_seeds.yaml for all later runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import Field
 
-from pesloss.config import Ablation, RunGrid, SuiteConfig
+from pesloss.config import Ablation, MoreSeeds, SuiteConfig
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import read_table, write_text
-from pesloss.specification import PositiveInt, Strict, load, load_all, parse, read_yaml
-
-FILE = "more_seeds.yaml"
-
-
-class MoreSeeds(Strict):
-    """config/more_seeds.yaml: how many seeds an ablation has, where it has more than the others."""
-
-    seeds: dict[str, dict[str, PositiveInt]] = Field(
-        {}, description="by preset and ablation; the first seeds stay those of the preset"
-    )
-
-    @classmethod
-    def read(cls, folder: Path) -> "MoreSeeds":
-        """Read the file in the folder config/; without one there are no further seeds."""
-        path = folder / FILE
-        return load(cls, path) if path.is_file() else cls()
-
-
-def with_more_seeds(
-    ablations: Mapping[str, Ablation], config: SuiteConfig, folder: Path
-) -> dict[str, Ablation]:
-    """Give the ablations named in config/more_seeds.yaml their seeds.
-
-    Parameters
-    ----------
-    ablations, config
-        As read from ``folder``.
-    folder
-        The folder config/.
-
-    Raises
-    ------
-    PeslossError
-        In one line, for an ablation that is unknown, has no runs, or has more seeds already.
-    """
-    where, key = str(folder / FILE), f"seeds.{config.preset}"
-    found = dict(ablations)
-    for name, number in MoreSeeds.read(folder).seeds.get(config.preset, {}).items():
-        if name not in ablations:
-            raise wrong_value(where, key, name, sorted(ablations))
-        grid = _grid(ablations[name], where, f"{key}.{name}")
-        present = grid.seeds or config.seeds
-        if number < len(present):
-            raise wrong_value(where, f"{key}.{name}", number, f"at least {len(present)}")
-        found[name] = ablations[name].model_copy(
-            update={"runs": grid.model_copy(update={"seeds": longer(present, number)})}
-        )
-    return found
-
-
-def longer(seeds: tuple[int, ...], number: int) -> tuple[int, ...]:
-    """Return ``number`` seeds: those given, then the integers after the largest."""
-    first = max(seeds) + 1
-    return seeds + tuple(range(first, first + number - len(seeds)))
-
-
-def _grid(ablation: Ablation, where: str, key: str) -> RunGrid:
-    if ablation.runs is None:
-        raise PeslossError(f"{where}: {key}: the ablation has no runs, only labels")
-    return ablation.runs
+from pesloss.plan import (
+    DEFAULT,
+    MORE_SEEDS,
+    Suite,
+    grid_of,
+    known_presets,
+    read_more_seeds,
+    with_more_seeds,
+)
+from pesloss.specification import check_names, load_all, parse
+from pesloss.yaml_files import parse_yaml, read_yaml, text_of
 
 
 @dataclass(frozen=True)
@@ -106,36 +56,87 @@ def add_seeds(
     Raises
     ------
     PeslossError
-        For an unknown ablation or preset, one without runs, and a number below that of now.
+        For an unknown ablation or preset, one without runs, a number below that of now, and one
+        that the plan refuses; the file is then left as it is.
     """
     config = _preset(folder, preset)
-    ablations = with_more_seeds(load_all(Ablation, folder / "ablations"), config, folder)
-    if ablation not in ablations:
-        raise wrong_value("more-seeds", "ablation", ablation, sorted(ablations))
-    grid = _grid(ablations[ablation], "more-seeds", ablation)
-    before = len(grid.seeds or config.seeds)
-    table = folder.parent / config.pathvars.get("results", "results") / "tables" / "claims.csv"
+    more = read_more_seeds(folder)
+    ablations = load_all(Ablation, folder / "ablations")
+    check_names("more-seeds", "ablation", [ablation], ablations)
+    present = with_more_seeds(ablations, config, more, folder)[ablation]
+    before = len(grid_of(present, "more-seeds", ablation).seeds or config.seeds)
+    table = folder.parent / config.results / "tables" / "claims.csv"
     outlook = undecided(read_table(table), ablation) if table.is_file() else None
     after = (before if outlook == () else before + 1) if to is None else to
     if after < before:
         raise wrong_value("more-seeds", "--to", after, f"at least {before}, the seeds of now")
     if after > before:
-        kept = MoreSeeds.read(folder).model_dump()["seeds"]
-        kept.setdefault(config.preset, {})[ablation] = after
-        write_text(folder / FILE, yaml.safe_dump({"seeds": kept}))
+        _write(folder, config, ablation, after)
     return Addition(ablation, config.preset, before, after, outlook or ())
+
+
+def _write(folder: Path, config: SuiteConfig, ablation: str, number: int) -> None:
+    """Write the file only if the whole suite can be planned with it."""
+    path = folder / MORE_SEEDS
+    old = text_of(path) if path.exists() else ""
+    text = with_number(old, config.preset, ablation, number)
+    more = parse(MoreSeeds, parse_yaml(text, str(path)), "more-seeds")
+    Suite.read(config.model_dump(exclude_unset=True), folder, more=more)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise PeslossError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def with_number(text: str, preset: str, ablation: str, number: int) -> str:
+    """Return the text of config/more_seeds.yaml with another number, comments and order kept."""
+    present = (parse_yaml(text, MORE_SEEDS) or {}).get("seeds", {})
+    wanted = {key: dict(numbers) for key, numbers in present.items()}
+    wanted.setdefault(preset, {})[ablation] = number
+    plain = yaml.safe_dump({"seeds": wanted})
+    if not present:
+        comments = [line for line in text.splitlines() if line.startswith("#")]
+        return "\n".join([*comments, plain])
+    edited = _edited(text, ("seeds", preset, ablation), number)
+    return edited if parse_yaml(edited, MORE_SEEDS) == {"seeds": wanted} else plain
+
+
+def _edited(text: str, keys: Sequence[str], number: int) -> str:
+    """Put a number into a text at the place of ``keys``, or first among those of their mapping."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for place, key in enumerate(keys):
+        found = next((value for name, value in node.value if name.value == key), None)
+        if found is None:
+            start, missing = node.value[0][0].start_mark, keys[place:]
+            gap = ", " if node.flow_style else "\n" + " " * start.column
+            new = f"{missing[0]}: " + "".join(f"{{{name}: " for name in missing[1:])
+            new += f"{number}{'}' * len(missing[1:])}{gap}"
+            return text[: start.index] + new + text[start.index :]
+        node = found
+    return text[: node.start_mark.index] + str(number) + text[node.end_mark.index :]
 
 
 def _preset(folder: Path, preset: str | None) -> SuiteConfig:
     path = folder / "config.yaml"
     content = read_yaml(path)
-    if preset not in (None, content.get("preset", "default")):
-        known = sorted(p.stem for p in (folder / "presets").glob("*.yaml"))
-        if preset not in known:
-            raise wrong_value("more-seeds", "--preset", preset, known)
+    parse(SuiteConfig, content, str(path))
+    if preset not in (None, content.get("preset", DEFAULT)):
+        known = [name for name in known_presets(folder) if name != DEFAULT]
+        check_names("more-seeds", "--preset", [str(preset)], known)
         path = folder / "presets" / f"{preset}.yaml"
-        content = {**content, **read_yaml(path)}
+        content = merged(content, read_yaml(path))
     return parse(SuiteConfig, content, str(path))
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``over``, mappings within them likewise, as Snakemake."""
+    both = {
+        key: merged(base[key], value)
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        else value
+        for key, value in over.items()
+    }
+    return {**base, **both}
 
 
 def undecided(claims: pd.DataFrame, ablation: str) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """The whole suite as its configuration describes it: datasets, models, ablations and their runs."""
 
 import itertools
+import math
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,16 +13,21 @@ from typing import Any
 from pesloss import losses
 from pesloss.claims import statistics
 from pesloss.closure import constants
-from pesloss.config import Ablation, RunGrid, SuiteConfig
+from pesloss.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.more_seeds import with_more_seeds
 from pesloss.runs import WILDCARDS, Run, settings_of
 from pesloss.settings import ModelSpec
-from pesloss.specification import check_names, load_all, parse
+from pesloss.specification import check_names, load, load_all, parse
+from pesloss.yaml_files import named_files, names_in, parse_yaml, read_yaml
 
 FIGURES = Path(__file__).parent / "figures"
 OWN = "own"
+DEFAULT = "default"
+MORE_SEEDS = "more_seeds.yaml"
+FOLDERS = ("ablations", "datasets", "models", "presets")
+FILES = ("config.yaml", MORE_SEEDS)
+MOST_RUNS = 100_000
 Unavailable = Callable[[Mapping[str, DatasetSpec], SuiteConfig], Mapping[str, str]]
 
 
@@ -43,6 +51,8 @@ class Suite:
         config: Mapping[str, Any],
         folder: Path,
         unavailable: Unavailable = lambda specs, config: {},
+        files: Sequence[Path | str] = (),
+        more: MoreSeeds | None = None,
     ) -> "Suite":
         """Read and check the configuration.
 
@@ -55,38 +65,59 @@ class Suite:
         unavailable
             Says which datasets' files cannot be had, and why: they are left out, unless they were
             asked for by name.
+        files
+            The files whose content was merged: each is checked on its own first, since a repeated
+            key is not seen any more where files have been merged.
+        more
+            Further seeds; left out: those of config/more_seeds.yaml.
 
         Raises
         ------
         PeslossError
             One line that names the file, the key, the wrong value and the allowed ones.
         """
-        settings = parse(SuiteConfig, dict(config), str(folder / "config.yaml"))
-        paths = sorted((folder / "datasets").glob("*.yaml"))
-        datasets = {path.stem: load_dataset_spec(path) for path in paths}
+        _check_folder(folder)
+        where, origins = _settings_files(files, folder, config)
+        settings = parse(SuiteConfig, dict(config), where)
+        presets = known_presets(folder)
+        check_names(origins.get("preset", where), "preset", [settings.preset], presets)
+        datasets = _datasets(folder / "datasets")
         ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
-        ablations = with_more_seeds(ablations, settings, folder)
+        more = read_more_seeds(folder) if more is None else more
+        ablations = with_more_seeds(ablations, settings, more, folder)
         for key, wanted, known in (
             ("datasets", settings.datasets, datasets),
             ("ablations", settings.ablations, ablations),
         ):
-            check_names(str(folder / "config.yaml"), key, wanted or (), known)
+            check_names(origins.get(key, where), key, wanted or (), known)
         suite = cls(settings, datasets, load_all(ModelSpec, folder / "models"), ablations)
         for name in ablations:
             suite._check(name, folder / "ablations" / f"{name}.yaml")
-        return suite._restricted(unavailable)
+        suite._check_results(folder.parent, where)
+        return suite._restricted(unavailable, folder, where)
 
     def _check(self, name: str, path: Path) -> None:
         ablation, where = self.ablations[name], str(path)
         check_names(where, "datasets", ablation.datasets, self.datasets)
-        for claim in ablation.claims:
+        for place, claim in enumerate(ablation.claims):
             module = statistics.load(claim.statistic, where, claim.options)
             if module.SCOPE != "labels" and ablation.runs is None:
                 raise PeslossError(
                     f"{where}: runs is missing; {claim.statistic} needs trained models"
                 )
+            if module.SCOPE == "labels" and claim.losses is not None:
+                allowed = f"none, {claim.statistic} is about labels"
+                raise wrong_value(where, f"claims.{place}.losses", list(claim.losses), allowed)
         if ablation.runs is not None:
             self._check_runs(ablation, ablation.runs, where)
+
+    def _check_results(self, project: Path, where: str) -> None:
+        """Refuse a results folder in whose place there is a file."""
+        path = project / self.config.results
+        for place in (path, *path.parents):
+            if place.exists() and not place.is_dir():
+                allowed = f"a folder, but {place} is a file"
+                raise wrong_value(where, "pathvars.results", str(self.config.results), allowed)
 
     def _check_runs(self, ablation: Ablation, grid: RunGrid, where: str) -> None:
         for key, wanted, known in (
@@ -99,10 +130,22 @@ class Suite:
         if without:
             known = [name for name, spec in self.datasets.items() if spec.has_forces()]
             raise wrong_value(where, "datasets", without[0], f"with runs: {', '.join(known)}")
-        for run in expand(ablation, self.config, self.models, ablation.datasets):
-            settings_of(run, self.models[run.model], self.config.training)
+        number = number_of_runs(grid, self.config) * len(ablation.datasets)
+        if number > MOST_RUNS:
+            raise PeslossError(f"{where}: runs are {number} trainings; allowed: up to {MOST_RUNS}")
+        changed = {(run.model, run.changes): run for run in self._examples(ablation)}
+        for run in changed.values():
+            settings_of(run, self.models[run.model], self.config.training, f"{where}: runs.vary")
 
-    def _restricted(self, unavailable: Unavailable) -> "Suite":
+    def _examples(self, ablation: Ablation) -> Iterator[Run]:
+        """Yield runs of an ablation among which each model has each change of settings."""
+        if ablation.runs is not None:
+            first = {"energy_losses": ("raw",), "force_losses": ("raw",), "metrics": ("mse",)}
+            first |= {"force_weights": (1.0,), "seeds": (0,)}
+            grid = ablation.runs.model_copy(update=first)
+            yield from _expand(grid, self.config, self.models, "")
+
+    def _restricted(self, unavailable: Unavailable, folder: Path, where: str) -> "Suite":
         chosen = self.config.ablations or tuple(self.ablations)
         kept = {name: self.ablations[name] for name in chosen}
         wanted = set(self.config.datasets or self.datasets)
@@ -111,19 +154,29 @@ class Suite:
         left_out = dict(unavailable(specs, self.config))
         for name in self.config.datasets or ():
             if name in left_out:
-                raise PeslossError(f"config/datasets/{name}.yaml: {left_out[name]}")
+                raise PeslossError(f"{folder / 'datasets' / name}.yaml: {left_out[name]}")
         datasets = [
             name for name in self.config.datasets or tuple(self.datasets) if name not in left_out
         ]
         parents = {self.datasets[name].parent for name in datasets} - {None, *datasets}
-        return Suite(
+        with_data = {n: a for n, a in kept.items() if set(a.datasets) & set(datasets)}
+        for name in self.config.ablations or ():
+            if name not in with_data:
+                allowed = f"those with one of the datasets {', '.join(datasets) or 'there are'}"
+                raise wrong_value(where, "ablations", name, allowed)
+        if not with_data:
+            raise wrong_value(where, "datasets", datasets, "some that an ablation uses")
+        suite = Suite(
             self.config,
             {name: self.datasets[name] for name in datasets},
             self.models,
-            {n: a for n, a in kept.items() if set(a.datasets) & set(datasets)},
+            with_data,
             left_out,
             {name: spec for name, spec in self.datasets.items() if name in parents},
         )
+        for name, spec in suite.made.items():
+            spec.size(self.config.preset, f"{folder / 'datasets' / name}.yaml")
+        return suite
 
     @property
     def made(self) -> dict[str, DatasetSpec]:
@@ -224,6 +277,121 @@ class Suite:
         return str(_constant(figure, "CAPTION"))
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse what looks like configuration beside the files and folders that are read."""
+    for name in names_in(folder):
+        known = FOLDERS if (folder / name).is_dir() else FILES
+        stem, _, suffix = name.partition(".")
+        alike = (folder / name).is_dir() or stem.lower() in ("config", "more_seeds", *FOLDERS)
+        if name not in known and (alike or suffix == "yml"):
+            raise wrong_value(str(folder), "file", name, [*FILES, *FOLDERS])
+
+
+def _settings_files(
+    files: Sequence[Path | str], folder: Path, config: Mapping[str, Any]
+) -> tuple[str, dict[str, str]]:
+    """Check each file of settings on its own.
+
+    Returns
+    -------
+    What to call the settings of all, and the file of each key whose value is that of a file.
+    """
+    contents = {str(path): read_yaml(path) for path in files}
+    for path, content in contents.items():
+        parse(SuiteConfig, content, path)
+    origins = {
+        key: path
+        for path, content in contents.items()
+        for key, value in content.items()
+        if key in config and value == config[key]
+    }
+    return f"{', '.join(contents)} with --config" if files else f"{folder / 'config.yaml'}", origins
+
+
+def as_typed(config: object) -> Any:
+    """Return what Snakemake made of ``--config`` with numbers for texts, as YAML reads them.
+
+    Snakemake takes ``training={n_steps: 5}`` for a text ``5``. Texts of files were checked as they
+    are in the files before.
+    """
+    if isinstance(config, Mapping):
+        return {key: as_typed(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [as_typed(value) for value in config]
+    if isinstance(config, str) and re.fullmatch(r"[-+.\w]+", config):
+        return parse_yaml(config, "--config")
+    return config
+
+
+def known_presets(folder: Path) -> list[str]:
+    """Return the names of the presets: ``default`` and the files of config/presets, all checked."""
+    presets = folder / "presets"
+    return sorted({DEFAULT, *(load_all(SuiteConfig, presets) if presets.exists() else ())})
+
+
+def _datasets(folder: Path) -> dict[str, DatasetSpec]:
+    found = {name: load_dataset_spec(path) for name, path in named_files(folder).items()}
+    if OWN in found:
+        raise PeslossError(f"{folder / OWN}.yaml: name is {OWN!r}; it stands for all of one's own")
+    return found
+
+
+def read_more_seeds(folder: Path) -> MoreSeeds:
+    """Read config/more_seeds.yaml; without one there are no further seeds."""
+    path = folder / MORE_SEEDS
+    return load(MoreSeeds, path) if os.path.lexists(path) else MoreSeeds()
+
+
+def with_more_seeds(
+    ablations: Mapping[str, Ablation], config: SuiteConfig, more: MoreSeeds, folder: Path
+) -> dict[str, Ablation]:
+    """Give the ablations named in config/more_seeds.yaml their seeds.
+
+    Parameters
+    ----------
+    ablations, config
+        As read from ``folder``.
+    more
+        The content of config/more_seeds.yaml.
+    folder
+        The folder config/.
+
+    Raises
+    ------
+    PeslossError
+        In one line, for a preset or an ablation that is unknown, one that has no runs, or has more
+        seeds already.
+    """
+    where, found = str(folder / MORE_SEEDS), dict(ablations)
+    check_names(where, "seeds", more.seeds, known_presets(folder))
+    for preset, numbers in more.seeds.items():
+        check_names(where, f"seeds.{preset}", numbers, ablations)
+        for name, number in numbers.items():
+            key = f"seeds.{preset}.{name}"
+            grid = grid_of(ablations[name], where, key)
+            present = grid.seeds or config.seeds
+            if preset != config.preset:
+                continue
+            if number < len(present):
+                raise wrong_value(where, key, number, f"at least {len(present)}")
+            grid = grid.model_copy(update={"seeds": longer(present, number)})
+            found[name] = ablations[name].model_copy(update={"runs": grid})
+    return found
+
+
+def longer(seeds: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """Return ``number`` seeds: those given, then the integers after the largest."""
+    first = max(seeds) + 1
+    return seeds + tuple(range(first, first + number - len(seeds)))
+
+
+def grid_of(ablation: Ablation, where: str, key: str) -> RunGrid:
+    """Return the runs of an ablation, or say in one line that it has none."""
+    if ablation.runs is None:
+        raise PeslossError(f"{where}: {key}: the ablation has no runs, only labels")
+    return ablation.runs
+
+
 def _with_own(
     ablations: Mapping[str, Ablation], datasets: Mapping[str, DatasetSpec]
 ) -> dict[str, Ablation]:
@@ -269,26 +437,47 @@ def expand(
             yield from _expand(grid, config, models, dataset)
 
 
+def number_of_runs(grid: RunGrid, config: SuiteConfig) -> int:
+    """Return how many runs a grid has on one dataset, without listing them."""
+    parts: list[Sequence[object]] = [grid.models, grid.energy_losses, grid.force_losses]
+    parts += [grid.metrics, *_swept(grid, config), *_values_tried(grid, config)]
+    return math.prod(map(len, parts))
+
+
+def _swept(grid: RunGrid, config: SuiteConfig) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    weights = _force_weights(grid, config)[: config.most.force_weights]
+    return weights, (grid.seeds or config.seeds)[: config.most.seeds]
+
+
+def _values_tried(grid: RunGrid, config: SuiteConfig) -> list[tuple[float | str, ...]]:
+    return [values[: config.most.values] for values in grid.vary.values()]
+
+
 def _expand(
     grid: RunGrid, config: SuiteConfig, models: Mapping[str, ModelSpec], dataset: str
 ) -> Iterator[Run]:
-    changes = [
-        tuple(zip(grid.vary, values, strict=True))
-        for values in itertools.product(*(v[: config.most.values] for v in grid.vary.values()))
+    weights, seeds = _swept(grid, config)
+    for model in grid.models:
+        changes = _changes(grid, config, models[model])
+        for energy, force, metric, weight, seed, changed in itertools.product(
+            grid.energy_losses, grid.force_losses, grid.metrics, weights, seeds, changes
+        ):
+            yield Run(dataset, model, energy, force, metric, weight, seed, changed)
+
+
+def _changes(
+    grid: RunGrid, config: SuiteConfig, model: ModelSpec
+) -> list[tuple[tuple[str, float], ...]]:
+    """Return every combination of varied settings, without those that a model has anyway."""
+    usual = {**config.training.model_dump(), **model.model_dump()}
+    return [
+        tuple(
+            (key, number)
+            for key, value in zip(grid.vary, values, strict=True)
+            if usual[key] != (number := _value(value, usual[key]))
+        )
+        for values in itertools.product(*_values_tried(grid, config))
     ]
-    for model, energy, force, metric, weight, seed, changed in itertools.product(
-        grid.models,
-        grid.energy_losses,
-        grid.force_losses,
-        grid.metrics,
-        _force_weights(grid, config)[: config.most.force_weights],
-        (grid.seeds or config.seeds)[: config.most.seeds],
-        changes,
-    ):
-        usual = {**config.training.model_dump(), **models[model].model_dump()}
-        values = [(key, _value(value, usual[key])) for key, value in changed]
-        changes_made = tuple((key, value) for key, value in values if usual[key] != value)
-        yield Run(dataset, model, energy, force, metric, weight, seed, changes_made)
 
 
 def _value(value: float | str, usual: float) -> float:

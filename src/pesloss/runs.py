@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.settings import ModelSpec, TrainingSpec, typed
 from pesloss.specification import parse
 
 BASE = "base"
@@ -109,9 +109,16 @@ def parse_variant(variant: str) -> tuple[tuple[str, float], ...]:
 
 
 def settings_of(
-    run: Run, model: ModelSpec, training: TrainingSpec
+    run: Run, model: ModelSpec, training: TrainingSpec, where: str = ""
 ) -> tuple[ModelSpec, TrainingSpec]:
-    """Return the model and training settings with the run's changes applied."""
+    """Return the model and training settings with the run's changes applied.
+
+    Raises
+    ------
+    PeslossError
+        Naming ``where`` (left out: the run) and the setting that does not exist or cannot be so.
+    """
+    where = where or f"run {run.folder}"
     kinds = {
         **dict.fromkeys(TrainingSpec.model_fields, 1),
         **dict.fromkeys(ModelSpec.model_fields, 0),
@@ -119,10 +126,16 @@ def settings_of(
     changed: list[dict[str, Any]] = [model.model_dump(), training.model_dump()]
     for key, value in run.changes:
         if key not in kinds:
-            raise wrong_value(f"run {run.folder}", "vary", key, sorted(kinds))
-        changed[kinds[key]][key] = int(value) if value == int(value) else value
-    where = f"run {run.folder}"
+            raise wrong_value(where, "vary", key, sorted(kinds))
+        changed[kinds[key]][key] = _typed(key, value, where)
     return parse(ModelSpec, changed[0], where), parse(TrainingSpec, changed[1], where)
+
+
+def _typed(key: str, value: float, where: str) -> bool | float:
+    try:
+        return typed(key, value)
+    except ValueError as error:
+        raise PeslossError(f"{where}: {error}") from None
 
 
 def same_except(runs: list[dict[str, Any]], hashes: tuple[str, ...]) -> None:

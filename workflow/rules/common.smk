@@ -11,10 +11,10 @@ from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
 from pesloss.page.write import TABLES as REPORT_TABLES
 from pesloss.page.write import page_files
-from pesloss.plan import Suite
+from pesloss.plan import Suite, as_typed
 
 try:
-    suite = Suite.read(config, Path("config"), unavailable_here)
+    suite = Suite.read(as_typed(config), Path("config"), unavailable_here, workflow.configfiles)
 except PeslossError as error:
     raise WorkflowError(str(error))
 for dataset_left_out, why in suite.left_out.items():
@@ -26,7 +26,7 @@ if workflow.is_main_process:
         suite.models,
         suite.config.training,
         known_rates(Path("results/reference/tables/training_rates.csv")),
-        Path(suite.config.pathvars.get("results", "results")),
+        suite.config.results,
     )
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
 

@@ -3,18 +3,20 @@
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from pesloss.data import kinds
-from pesloss.errors import wrong_value
-from pesloss.specification import PositiveInt, Strict, load, parse
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.specification import Strict, load, parse
+from pesloss.yaml_files import named_files
 
 FILES = "files"
 SUBSET = "subset"
 LIKE = "like"
 OF = "of"
+Number = Annotated[int, Field(ge=3, le=10**6)]  # one structure for each split at least
 Origin = Literal["generated", "drawn", "files", "subset"]
 
 
@@ -23,8 +25,8 @@ class DatasetSpec(Strict):
 
     description: str = Field(description="what it is, in a sentence")
     kind: str = Field(description="file in src/pesloss/data/kinds")
-    seed: int = Field(0, ge=0, description="seed of everything random in it")
-    n_structures: PositiveInt | dict[str, PositiveInt] | None = Field(
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything random in it")
+    n_structures: Number | dict[str, Number] | None = Field(
         None, description="number of structures, or one for each preset; of files: at most, or all"
     )
     recipe: dict[str, Any] = Field(
@@ -53,7 +55,8 @@ class DatasetSpec(Strict):
         if self.n_structures is None or isinstance(self.n_structures, int):
             return self.n_structures
         if preset not in self.n_structures:
-            raise wrong_value(where, "preset", preset, sorted(self.n_structures))
+            given = ", ".join(sorted(self.n_structures))
+            raise PeslossError(f"{where}: n_structures has no preset {preset!r}; given: {given}")
         return self.n_structures[preset]
 
     def parsed_recipe(self, where: str = "dataset") -> BaseModel:
@@ -120,6 +123,7 @@ def load_dataset_spec(path: Path | str) -> DatasetSpec:
         One line with file, key, value and what is allowed.
     """
     spec = load(DatasetSpec, path)
+    kind_module(spec.kind, str(path))
     like = spec.recipe.get(LIKE)
     if like is not None:
         spec = spec.model_copy(update={"recipe": _recipe_like(like, spec, Path(path))})
@@ -131,17 +135,20 @@ def load_dataset_spec(path: Path | str) -> DatasetSpec:
 
 def _check_parent(parent: str, path: Path) -> None:
     """Refuse a subset of what is not a generated dataset in the same folder."""
-    others = (other for other in sorted(path.parent.glob("*.yaml")) if other != path)
-    specs = {other.stem: load(DatasetSpec, other) for other in others}
-    known = {name: spec for name, spec in specs.items() if spec.kind in kind_names()}
-    generated = [name for name, spec in known.items() if spec.origin == "generated"]
-    if parent not in generated:
+    others = {name: other for name, other in named_files(path.parent).items() if other != path}
+    if parent not in others or not _is_generated(others[parent]):
+        generated = [name for name, other in others.items() if _is_generated(other)]
         raise wrong_value(str(path), f"recipe.{OF}", parent, generated)
+
+
+def _is_generated(path: Path) -> bool:
+    spec = load(DatasetSpec, path)
+    return spec.kind in kind_names() and spec.origin == "generated"
 
 
 def _recipe_like(like: Any, spec: DatasetSpec, path: Path) -> dict[str, Any]:
     """Return the recipe of another dataset with this one's keys put in their places."""
-    others = sorted(other.stem for other in path.parent.glob("*.yaml") if other != path)
+    others = sorted(name for name, other in named_files(path.parent).items() if other != path)
     if like not in others:
         raise wrong_value(str(path), f"recipe.{LIKE}", like, others)
     other = load(DatasetSpec, path.with_name(f"{like}.yaml"))

@@ -28,7 +28,7 @@ from pesloss.data.families import (
     shared_out,
     twins,
 )
-from pesloss.specification import PositiveFloat, PositiveInt, Strict
+from pesloss.specification import Count, PositiveFloat, Range, Size, Strict
 
 SURFACES = {"fcc100": fcc100, "fcc110": fcc110, "fcc111": fcc111}
 Metal = Literal["Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"]
@@ -51,22 +51,24 @@ class Recipe(Strict):
     shares: dict[Phase, PositiveFloat] = Field(
         SHARES, min_length=1, description="relative number of structures of each phase"
     )
-    max_atoms: int = Field(108, ge=8, description="largest structure; the smallest has 4 atoms")
-    n_twins: PositiveInt = Field(4, description="structures of a crystal, slab or particle")
-    strain: tuple[float, float] = Field(
+    max_atoms: Size = Field(
+        108, ge=8, le=800, description="largest structure; the smallest has 4 atoms"
+    )
+    n_twins: Count = Field(4, description="structures of a crystal, slab or particle")
+    strain: Range = Field(
         (0.0, 0.03), description="limits of the strain components' standard deviation"
     )
-    rattle: tuple[float, float] = Field(
+    rattle: Range = Field(
         (0.01, 0.15), description="limits of the displacements' standard deviation, Å"
     )
     vacuum: PositiveFloat = Field(6.0, description="on each side of a slab, Å")
-    temperature: tuple[float, float] = Field((1500.0, 3000.0), description="of the liquids, K")
-    expansion: tuple[float, float] = Field(
+    temperature: Range = Field((1500.0, 3000.0), description="of the liquids, K")
+    expansion: Range = Field(
         (1.02, 1.08), description="lattice constant of the liquids' cells over that of the crystal"
     )
-    n_snapshots: PositiveInt = Field(20, description="structures of a liquid's trajectory")
-    melting_steps: PositiveInt = Field(150, description="steps before the first snapshot")
-    steps_between: PositiveInt = Field(25, description="steps between snapshots")
+    n_snapshots: Count = Field(20, description="structures of a liquid's trajectory")
+    melting_steps: Count = Field(150, description="steps before the first snapshot")
+    steps_between: Count = Field(25, description="steps between snapshots")
     timestep: PositiveFloat = Field(4.0, description="of the molecular dynamics, fs")
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from pesloss.data.families import Symbol, log_uniform
 from pesloss.data.store import table_of
-from pesloss.specification import PositiveInt, Strict
+from pesloss.specification import Count, Size, Strict
 
 Proportions = Literal["equal", "random"]
 Counts = npt.NDArray[np.int64]
@@ -24,9 +24,9 @@ Counts = npt.NDArray[np.int64]
 class Spread(Strict):
     """Mean and spread of the local energies of one species."""
 
-    mu: float = Field(0.0, description="mean, eV")
-    sigma: float = Field(0.0, ge=0, description="standard deviation within a structure, eV")
-    tau: float = Field(0.0, ge=0, description="standard deviation between structures, eV")
+    mu: float = Field(0.0, ge=-1e6, le=1e6, description="mean, eV")
+    sigma: float = Field(0.0, ge=0, le=1e6, description="standard deviation within a structure, eV")
+    tau: float = Field(0.0, ge=0, le=1e6, description="standard deviation between structures, eV")
 
 
 SPREADS: dict[Symbol, Spread] = {
@@ -45,11 +45,11 @@ class Recipe(Strict):
     species: dict[Symbol, Spread] = Field(
         SPREADS, min_length=1, description="spread of each species"
     )
-    kappa: float = Field(0.0, ge=0, description="spread that does not grow with size, eV")
-    min_atoms: PositiveInt = Field(2, description="smallest structure; sizes are log-uniform")
-    max_atoms: PositiveInt = Field(512, description="largest structure")
-    min_species: PositiveInt = Field(1, description="fewest species in a structure")
-    max_species: PositiveInt = Field(6, description="most species in a structure")
+    kappa: float = Field(0.0, ge=0, le=1e6, description="spread that does not grow with size, eV")
+    min_atoms: Size = Field(2, description="smallest structure; sizes are log-uniform")
+    max_atoms: Size = Field(512, description="largest structure")
+    min_species: Count = Field(1, description="fewest species in a structure")
+    max_species: Count = Field(6, description="most species in a structure")
     proportions: Proportions = Field(
         "equal", description="of the species within a structure; random: Dirichlet(1)"
     )

@@ -6,7 +6,7 @@ Every label, local energies included, comes from matscipy; LAMMPS moves the atom
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +16,7 @@ from matscipy.calculators.manybody.explicit_forms import StillingerWeber
 from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
     Stillinger_Weber_PRB_31_5262_Si as PARAMETERS,
 )
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pesloss.data.crystals import strained
 from pesloss.data.families import (
@@ -30,7 +30,7 @@ from pesloss.data.families import (
     twins,
 )
 from pesloss.data.melts import Schedule, snapshots
-from pesloss.specification import PositiveFloat, PositiveInt, Strict
+from pesloss.specification import Count, PositiveFloat, Range, Strict
 
 DIAMOND = 5.431  # lattice constant, Å
 Crystal = Literal["diamond", "beta_tin", "bcc", "fcc"]
@@ -58,27 +58,34 @@ class Recipe(Strict):
         {"diamond": 64, "beta_tin": 16, "bcc": 16, "fcc": 16},
         description="largest cell of each crystal; the smallest has 2 atoms, others 4, 8, …",
     )
-    n_twins: PositiveInt = Field(4, description="structures of one crystal")
-    strain: tuple[float, float] = Field(
+    n_twins: Count = Field(4, description="structures of one crystal")
+    strain: Range = Field(
         (0.0, 0.04), description="limits of the strain components' standard deviation"
     )
-    rattle: tuple[float, float] = Field(
+    rattle: Range = Field(
         (0.01, 0.15), description="limits of the displacements' standard deviation, Å"
     )
     n_atoms_melt: tuple[Literal[64, 96, 144, 216], ...] = Field(
         (64, 216, 96, 144), min_length=1, description="cells of the melts"
     )
-    n_snapshots: PositiveInt = Field(20, description="structures of a trajectory")
-    expansion: tuple[float, float] = Field(
+    n_snapshots: Count = Field(20, description="structures of a trajectory")
+    expansion: Range = Field(
         (0.97, 1.04), description="edge of the melts' cells over that of the diamond crystal"
     )
     melt: PositiveFloat = Field(5000.0, description="temperature that destroys the crystal, K")
-    liquid: tuple[float, float] = Field((1800.0, 3000.0), description="of liquids, K")
-    amorphous: tuple[float, float] = Field((300.0, 1000.0), description="of amorphous cells, K")
-    melt_steps: PositiveInt = Field(1000, description="steps at the melting temperature")
-    quench_steps: PositiveInt = Field(2500, description="steps of the cooling to amorphous")
-    steps_between: PositiveInt = Field(100, description="steps between snapshots")
+    liquid: Range = Field((1800.0, 3000.0), description="of liquids, K")
+    amorphous: Range = Field((300.0, 1000.0), description="of amorphous cells, K")
+    melt_steps: Count = Field(1000, description="steps at the melting temperature")
+    quench_steps: Count = Field(2500, description="steps of the cooling to amorphous")
+    steps_between: Count = Field(100, description="steps between snapshots")
     timestep: PositiveFloat = Field(2.5, description="of the molecular dynamics, fs")
+
+    @model_validator(mode="after")
+    def _crystals_have_sizes(self) -> Self:
+        for phase in self.shares:
+            if phase not in (*DISORDERED, *self.max_atoms_crystal):
+                raise ValueError(f"max_atoms_crystal has no {phase!r}, which is among the shares")
+        return self
 
 
 def plan(recipe: Recipe, n_structures: int, rng: np.random.Generator) -> list[Family]:

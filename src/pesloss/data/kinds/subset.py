@@ -11,15 +11,15 @@ from pydantic import Field, model_validator
 
 from pesloss.data.families import Symbol
 from pesloss.errors import PeslossError
-from pesloss.specification import PositiveInt, Strict
+from pesloss.specification import Size, Strict
 
 
 class Recipe(Strict):
     """Which structures of the other dataset are taken."""
 
     of: str = Field(description="a generated dataset")
-    min_atoms: PositiveInt | None = Field(None, description="smallest structure; left out: any")
-    max_atoms: PositiveInt | None = Field(None, description="largest structure; left out: any")
+    min_atoms: Size | None = Field(None, description="smallest structure; left out: any")
+    max_atoms: Size | None = Field(None, description="largest structure; left out: any")
     species: tuple[Symbol, ...] | None = Field(
         None, min_length=1, description="structures made of these alone; left out: of any"
     )

@@ -11,7 +11,7 @@ from pydantic import Field
 from pesloss.data.families import Symbol, dealt_out, log_uniform
 from pesloss.data.kinds import labels
 from pesloss.data.store import table_of
-from pesloss.specification import PositiveInt, Strict
+from pesloss.specification import Count, Size, Strict
 
 
 class Recipe(Strict):
@@ -20,10 +20,10 @@ class Recipe(Strict):
     species: dict[Symbol, labels.Spread] = Field(
         labels.SPREADS, min_length=1, description="spread of each species"
     )
-    base_atoms: PositiveInt = Field(4, description="atoms of a base cell")
-    max_species: PositiveInt = Field(3, description="most species in a base cell")
-    max_copies: PositiveInt = Field(128, description="most copies; log-uniform from 1")
-    copies_per_cell: PositiveInt = Field(4, description="supercells of one base cell: a family")
+    base_atoms: Size = Field(4, description="atoms of a base cell")
+    max_species: Count = Field(3, description="most species in a base cell")
+    max_copies: Count = Field(128, description="most copies; log-uniform from 1")
+    copies_per_cell: Count = Field(4, description="supercells of one base cell: a family")
 
 
 def draw(recipe: Recipe, n_structures: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -6,11 +6,12 @@ has it displaced by normal noise. Every base geometry belongs to one family alon
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field
+from pydantic import Field, model_validator
 from tblite.ase import TBLite
 
 from pesloss.data import molecules
@@ -27,7 +28,7 @@ from pesloss.data.families import (
     shared_out,
     twins,
 )
-from pesloss.specification import PositiveFloat, PositiveInt, Strict
+from pesloss.specification import Count, PositiveFloat, Range, Size, Strict
 
 Phase = Literal["molecule", "cluster", "alkane", "polyene", "water_cluster", "silane"]
 SHARES: dict[Phase, float] = {
@@ -40,10 +41,16 @@ SHARES: dict[Phase, float] = {
 }
 
 
+@lru_cache
+def _sizes(elements: tuple[str, ...], max_atoms: int) -> tuple[int, ...]:
+    names = molecules.small_molecules(elements, 2, max_atoms)
+    return tuple(sorted(len(molecules.named(name)) for name in names))
+
+
 class Recipe(Strict):
     """Parameters of the generator."""
 
-    rattle: tuple[float, float] = Field(
+    rattle: Range = Field(
         (0.08, 0.08),
         description="limits of the displacement's standard deviation, Å, drawn uniformly for each "
         "structure; equal: one for all",
@@ -54,18 +61,32 @@ class Recipe(Strict):
     elements: tuple[Symbol, ...] = Field(
         ("H", "C", "N", "O", "F", "Si", "S", "Cl"), description="elements of the molecules"
     )
-    n_twins: PositiveInt = Field(4, description="structures of a family, about")
-    min_atoms: PositiveInt = Field(3, description="smallest structure")
-    max_atoms: PositiveInt = Field(120, description="largest structure")
-    max_silicon: PositiveInt = Field(
+    n_twins: Count = Field(4, description="structures of a family, about")
+    min_atoms: Size = Field(3, description="smallest structure")
+    max_atoms: Size = Field(120, description="largest structure")
+    max_silicon: Count = Field(
         20, description="most silicon atoms of a silane, about; larger ones take seconds each"
     )
-    max_molecules: int = Field(12, ge=2, description="most molecules of a mixed cluster")
-    max_kinds: PositiveInt = Field(3, description="most kinds of molecules in a mixed cluster")
+    max_molecules: Count = Field(12, ge=2, le=1000, description="most molecules of a mixed cluster")
+    max_kinds: Count = Field(3, description="most kinds of molecules in a mixed cluster")
     closeness: PositiveFloat = Field(
         0.8, description="least distance between molecules, in sums of van der Waals radii"
     )
     min_distance: PositiveFloat = Field(2.0, description="least distance between molecules, Å")
+
+    @model_validator(mode="after")
+    def _clusters_can_be_made(self) -> Self:
+        if self.min_atoms > self.max_atoms:
+            raise ValueError(f"min_atoms is {self.min_atoms}; allowed: up to max_atoms")
+        sizes = _sizes(self.elements, self.max_atoms)
+        if "cluster" in self.shares and len(sizes) < self.max_kinds:
+            allowed = f"up to {len(sizes)}, the molecules of up to max_atoms of these elements"
+            raise ValueError(f"max_kinds is {self.max_kinds}; allowed: {allowed}")
+        if "cluster" in self.shares and 2 * sizes[0] > min(2 * self.min_atoms, self.max_atoms):
+            allowed = f"such that two molecules fit, {2 * sizes[0]} atoms"
+            limits = f"min_atoms, max_atoms are {self.min_atoms}, {self.max_atoms}"
+            raise ValueError(f"{limits}; allowed: {allowed}")
+        return self
 
 
 def plan(recipe: Recipe, n_structures: int, rng: np.random.Generator) -> list[Family]:
