@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -18,18 +18,25 @@ from pesloss.progress import progress
 
 T = TypeVar("T")
 COST_SUFFIX = ".cost.json"
+NOTES = "notes"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A running job and the log it writes to."""
+    """A running job, the log it writes to, and what the user should know in the end."""
 
     label: str
     log: TextIO
+    notes: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> None:
         """Write a line to the log."""
         self.log.write(f"{line}\n")
+
+    def note(self, line: str) -> None:
+        """Write a line to the log, and at the end of the job before the user's eyes."""
+        self.notes.append(line)
+        self.say(f"note: {line}")
 
     def progress(self, items: Iterable[T], total: int, label: str = "") -> Iterator[T]:
         """Show a bar on a terminal, or lines with the time left in the log."""
@@ -46,15 +53,16 @@ def job(snakemake: Any) -> Iterator[Job]:
     """Run the body of a workflow script.
 
     A mistake of the user's ends the job with one line; any other failure leaves its traceback in
-    the log. Time since the start of the process, imports included, and peak memory go into a file
-    beside the log.
+    the log. Time since the start of the process, imports included, peak memory and notes go into a
+    file beside the log; notes are shown in the end, too.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     label = f"{snakemake.rule} {' '.join(map(str, snakemake.wildcards))}".strip()
     with path.open("w", encoding="utf-8") as log:
         try:
-            yield Job(label, log)
+            running = Job(label, log)
+            yield running
         except PeslossError as error:
             log.write(f"{error}\n")
             sys.stderr.write(f"{label}: {error}\n")
@@ -62,10 +70,13 @@ def job(snakemake: Any) -> Iterator[Job]:
         except Exception:
             log.write(traceback.format_exc())
             raise
+    for line in running.notes:
+        sys.stderr.write(f"{label}: note: {line}\n")
     cost = {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),
         "seconds": round(time.time() - psutil.Process().create_time(), 3),
         "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
+        NOTES: running.notes,
     }
     write_json(path.with_suffix(COST_SUFFIX), cost)

@@ -112,6 +112,7 @@ def checked(
     limits: Limits | None = None,
     forces: bool | None = None,
     where: str = "data",
+    may_be_empty: bool = False,
 ) -> Checked:
     """Check a training set as a whole: the one border of workflow and command line.
 
@@ -125,16 +126,18 @@ def checked(
         Whether there have to be forces; None: those that are there are checked.
     where
         What to call the frames in an error: the file or the dataset.
+    may_be_empty
+        Whether no structure may be left.
 
     Raises
     ------
     PeslossError
-        When no structure is left, with the number of frames that each check left out and the
-        first reason of each.
+        When no structure is left but may not be, with the number of frames that each check left
+        out and the first reason of each.
     """
     found = list(frames)
     kept, alone, left_out = _sifted(found, limits or Limits(), forces)
-    if not kept:
+    if not kept and not may_be_empty:
         why = _why(left_out, alone)
         raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
     notes = _about_isolated(alone) + _about_forces([atoms for _, atoms in kept], forces)

@@ -188,11 +188,16 @@ def _results(raw: Raw, labels: Labels) -> dict[str, Any]:
         raise BadFrame(f"{labels.energy} has {energy.size} numbers instead of one")
     n_energies = len(raw.atoms) if labels.energy_per_atom else 1
     results: dict[str, Any] = {"energy": energy.item() * EV[labels.energy_unit] * n_energies}
-    if labels.forces is not None:
+    if labels.forces is not None and not _alone_without(labels.forces, raw):
         results["forces"] = labels.ev_per_angstrom * _numbers(raw.values, labels.forces)
     if labels.stress is not None:
         results["stress"] = _stress(_numbers(raw.values, labels.stress), labels)
     return results
+
+
+def _alone_without(forces: str, raw: Raw) -> bool:
+    """Tell whether this is one atom without forces, as isolated atoms are stored."""
+    return len(raw.atoms) == 1 and raw.values.get(forces) is None
 
 
 def _numbers(values: Mapping[str, Any], key: str) -> npt.NDArray[np.float64]:

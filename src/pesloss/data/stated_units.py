@@ -42,23 +42,39 @@ def units_conflict(stated: Mapping[str, Any], labels: "Labels") -> str | None:
         Keys and units of the card.
     """
     leaves = list(_leaves(stated))
-    for path, text in leaves:
-        energy, per_atom = _energy(text)
-        if energy is not None and _is_about(path, leaves, labels.energy, ENERGY_KEYS):
-            if energy != labels.energy_unit:
-                return f"{path} is {text!r}, energy_unit is {labels.energy_unit!r}"
-            if per_atom and not labels.energy_per_atom:
-                return f"{path} is {text!r}, energy_per_atom is not true"
-        length = LENGTH_NAMES.get(_word(text))
-        if length is not None and _is_about(path, leaves, None, LENGTH_KEYS):
-            if length != labels.length_unit:
-                return f"{path} is {text!r}, length_unit is {labels.length_unit!r}"
-        forces = _forces(text)
-        if forces is not None and _is_about(path, leaves, labels.forces, FORCES_KEYS):
-            wanted = labels.forces_unit or f"{labels.energy_unit}/{labels.length_unit}"
-            if labels.forces is not None and forces != wanted:
-                return f"{path} is {text!r}, the card's unit of forces is {wanted!r}"
+    found = (
+        _energy_conflict(path, text, labels)
+        if _is_about(path, leaves, labels.energy, ENERGY_KEYS) and _energy(text)[0]
+        else _length_conflict(path, text, labels)
+        if _is_about(path, leaves, None, LENGTH_KEYS) and _word(text) in LENGTH_NAMES
+        else _forces_conflict(path, text, labels)
+        if _is_about(path, leaves, labels.forces, FORCES_KEYS) and _forces(text)
+        else None
+        for path, text in leaves
+    )
+    return next(filter(None, found), None)
+
+
+def _energy_conflict(path: str, text: str, labels: "Labels") -> str | None:
+    energy, per_atom = _energy(text)
+    if energy != labels.energy_unit:
+        return f"{path} is {text!r}, energy_unit is {labels.energy_unit!r}"
+    if per_atom and not labels.energy_per_atom:
+        return f"{path} is {text!r}, energy_per_atom is not true"
     return None
+
+
+def _length_conflict(path: str, text: str, labels: "Labels") -> str | None:
+    if LENGTH_NAMES[_word(text)] == labels.length_unit:
+        return None
+    return f"{path} is {text!r}, length_unit is {labels.length_unit!r}"
+
+
+def _forces_conflict(path: str, text: str, labels: "Labels") -> str | None:
+    wanted = labels.forces_unit or f"{labels.energy_unit}/{labels.length_unit}"
+    if labels.forces is None or _forces(text) == wanted:
+        return None
+    return f"{path} is {text!r}, the card's unit of forces is {wanted!r}"
 
 
 def units_mentioned(stated: Mapping[str, Any], labels: "Labels") -> list[str]:

@@ -1,7 +1,8 @@
 """Readers of files of structures, one file for each format, found by file name.
 
 Each has ``read(name, content, labels)``, which yields for every frame what ``labels.frame_of``
-makes of it, and where there is something to say of the whole file a ``Note``, and raises a one-line ``PeslossError`` where the file as a whole cannot be read.
+makes of it, and where there is something to say of the whole file a ``Note``, and raises a one-line
+``PeslossError`` where the file as a whole cannot be read.
 """
 
 from collections import Counter

@@ -18,8 +18,8 @@ from pesloss.errors import PeslossError
 Content = bytes | Path
 PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], IO[bytes]]]] = {
     b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
-    b"\xfd7zXZ\x00": ("xz", lambda file: lzma.LZMAFile(file)),
-    b"BZh": ("bzip2", lambda file: bz2.BZ2File(file)),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
+    b"BZh": ("bzip2", bz2.BZ2File),
 }
 ZIP = b"PK\x03\x04"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
