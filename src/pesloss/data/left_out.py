@@ -40,11 +40,19 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def counted(rows: Iterable[Row]) -> list[tuple[int, Row]]:
-    """Count rows whose reasons differ in numbers alone; with the first of each, most first."""
+    """Count rows whose reasons differ in numbers alone; with the first of each, most first.
+
+    Where they do differ, the reason is marked as one of several.
+    """
     kinds: dict[str, list[Row]] = {}
     for row in rows:
         kinds.setdefault(NUMBER.sub("…", row.reason), []).append(row)
-    return sorted(((len(of), of[0]) for of in kinds.values()), key=lambda pair: -pair[0])
+    return sorted(((len(of), _one_of(of)) for of in kinds.values()), key=lambda pair: -pair[0])
+
+
+def _one_of(rows: Sequence[Row]) -> Row:
+    differ = len({row.reason for row in rows}) > 1
+    return rows[0]._replace(reason=f"such as: {rows[0].reason}") if differ else rows[0]
 
 
 def in_words(rows: Sequence[Row]) -> str:
