@@ -159,7 +159,8 @@ def checked(
         why = _why(left_out, alone)
         raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
     notes = _about_isolated(alone) + _about_left_out(left_out) + assessment.notes
-    notes += about_means([atoms for _, atoms in kept]) + _about_forces(kept, forces)
+    if kept:
+        notes += about_means([atoms for _, atoms in kept]) + _about_forces(kept, forces)
     return _result(kept, alone, left_out, notes)
 
 

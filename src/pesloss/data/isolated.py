@@ -13,6 +13,7 @@ from pesloss.data.labels import EV
 __all__ = ["compared_with_means", "is_isolated", "isolated", "reference_energies"]
 
 NAMED = "isolatedatom"
+OF_FILES = ("source", "file")  # the name of a file says nothing of each of its frames
 NEAREST_IMAGE = 6.0  # Å; nearest neighbours in the widest metal, caesium, are 5.3 Å apart
 SAME_ENERGY = 1e-3  # eV; reference energies of one species that agree to this are one
 MOST_COHESIVE = 15.0  # eV/atom; tungsten, the most cohesive element, has 8.9
@@ -35,7 +36,7 @@ def is_isolated(atoms: Atoms) -> bool:
 
 
 def _named(atoms: Atoms) -> bool:
-    texts = (value for value in atoms.info.values() if isinstance(value, str))
+    texts = (v for key, v in atoms.info.items() if isinstance(v, str) and key not in OF_FILES)
     return any(NAMED in "".join(filter(str.isalpha, text.lower())) for text in texts)
 
 

@@ -44,7 +44,7 @@ def matched(pattern: str) -> list[str]:
     elif os.path.lexists(wanted) or not any(sign in wanted for sign in MAGIC):
         return [_checked(wanted, pattern)]
     else:
-        found = sorted(set(glob.glob(wanted, recursive=True)))
+        found = sorted(filter(os.path.lexists, set(glob.glob(wanted, recursive=True))))
     files = [_checked(path, pattern) for path in found if not os.path.isdir(path)]
     if not files:
         what = "no file in this folder" if os.path.isdir(wanted) else "no file matches"
