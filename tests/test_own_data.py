@@ -6,8 +6,10 @@ import io
 import lzma
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ase.io
@@ -22,7 +24,7 @@ from ase.db import connect
 from conftest import failure
 
 from pesloss.data.blocks import correlation_time
-from pesloss.data.external import External, read_dataset, unavailable
+from pesloss.data.external import External, read_dataset, unavailable, unavailable_here
 from pesloss.data.fetch import Sources
 from pesloss.data.grouping import GroupRule
 from pesloss.data.kinds.files import Recipe
@@ -31,9 +33,13 @@ from pesloss.data.spec import DatasetSpec, load_dataset_spec
 from pesloss.data.splits import split
 from pesloss.data.stated_units import units_conflict
 from pesloss.data.store import read_structures, structure_table, write_structures
-from pesloss.specification import parse
+from pesloss.notes import notes_table
+from pesloss.plan import Suite
+from pesloss.specification import parse, read_yaml
 from pesloss.statistics.fit import compared_with_references, fit_statistics
+from pesloss.workflow import job
 
+CONFIG = Path(__file__).parents[1] / "config"
 FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}
 LABELS = {"energy": "energy", "forces": "forces", "energy_unit": "eV", "length_unit": "Angstrom"}
 SPRING = 4.0  # eV/Å²
@@ -286,6 +292,21 @@ def test_too_few_groups_for_splits_are_said_and_refused(tmp_path: Path) -> None:
     message = failure(lambda: split(table, FRACTIONS, np.random.default_rng(0), "mine"))
     assert message.startswith("mine: number of families is 1; allowed: 3 or more")
     assert "`groups: blocks`" in message
+
+
+def test_a_group_that_is_off_is_among_the_notes(tmp_path: Path) -> None:
+    frames = trajectory(60)
+    for k, atoms in enumerate(frames):
+        atoms.info["config_type"] = "slab" if 20 <= k < 35 else "bulk"
+        shift = 2.4 * len(atoms) if 20 <= k < 35 else 0.0
+        results = atoms.calc.results
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=results["energy"] + shift, forces=results["forces"]
+        )
+    (tmp_path / "mine.xyz").write_text(text_of(frames))
+    found = made(spec_of(tmp_path, check_units="report"))
+    assert len(found.structures) == 60
+    assert any("slab" in line and "2.4" in line for line in found.notes)
 
 
 # isolated atoms
@@ -690,3 +711,56 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path) -> None:
     assert failure(lambda: made(spec)) == f"{tmp_path / 'mine.xyz'}: no such file"
     (tmp_path / "mine.xyz").mkdir()
     assert "no file in this folder" in failure(lambda: made(spec))
+
+
+def test_what_matches_is_what_the_plan_watches(folder: Path) -> None:
+    shutil.copytree(CONFIG, folder / "config")
+    source = {"paths": ["data/[ab].xyz", "data/deep"], "labels": LABELS, "groups": "similar"}
+    card = {"description": "Mine.", "kind": "files", "recipe": {"sources": [source]}}
+    (folder / "config/datasets/mine.yaml").write_text(yaml.safe_dump(card))
+    config = read_yaml(CONFIG / "config.yaml") | {"datasets": ["mine"]}
+    suite = Suite.read(config, Path("config"), unavailable_here)
+    assert suite.own_files("mine") == ["data/a.xyz", "data/b.xyz", "data/deep/c.xyz"]
+    (folder / "data/deep/d.xyz").write_text("d")
+    assert suite.own_files("mine")[-1] == "data/deep/d.xyz"
+    (folder / "data/deep/d.xyz").unlink()
+    (folder / "data/deep/c.xyz").unlink()
+    message = failure(lambda: Suite.read(config, Path("config"), unavailable_here))
+    assert message == "config/datasets/mine.yaml: data/deep: no file in this folder"
+
+
+# notes
+
+
+def test_notes_of_a_job_are_shown_logged_and_collected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for dataset, notes in (("mine", ["few are left", "others are off"]), ("other", [])):
+        log = tmp_path / "logs" / "read_dataset" / f"{dataset}.log"
+        given = SimpleNamespace(log=[str(log)], rule="read_dataset", wildcards=Wildcards(dataset))
+        with job(given) as running:
+            running.say("an ordinary line")
+            for line in notes:
+                running.note(line)
+        assert log.read_text().splitlines()[1:] == [f"note: {line}" for line in notes]
+    assert capsys.readouterr().err.splitlines() == [
+        "read_dataset mine: note: few are left",
+        "read_dataset mine: note: others are off",
+    ]
+    table = notes_table(tmp_path / "logs")
+    assert table.to_dict("list") == {
+        "rule": ["read_dataset"] * 2,
+        "of": ["mine"] * 2,
+        "note": ["few are left", "others are off"],
+    }
+    assert notes_table(tmp_path / "nothing").empty
+
+
+class Wildcards(dict[str, str]):
+    """As Snakemake's: a mapping that iterates over its values."""
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(dataset=dataset)
+
+    def __iter__(self) -> Any:
+        return iter(self.values())

@@ -74,11 +74,11 @@ def read(
         are).
     """
     check_format(format)
-    path = None if isinstance(content, bytes) else Path(content)
-    name = name or (path.name if path is not None else "bytes")
-    if path is not None and (why := why_not_a_file(path)):
-        raise PeslossError(f"{path}: {why}")
-    found = _frames(content if path is None else path, format, labels, name)
+    given = content if isinstance(content, bytes) else Path(content)
+    name = name or (given.name if isinstance(given, Path) else "bytes")
+    if isinstance(given, Path) and (why := why_not_a_file(given)):
+        raise PeslossError(f"{given}: {why}")
+    found = _frames(given, format, labels, name)
     left_out = [item for item in found if isinstance(item, LeftOut)]
     labelled = [item for item in found if not isinstance(item, LeftOut | Note)]
     if not labelled:

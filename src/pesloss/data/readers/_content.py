@@ -16,7 +16,7 @@ from typing import IO, Any
 from pesloss.errors import PeslossError
 
 Content = bytes | Path
-PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], IO[bytes]]]] = {
+PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
     b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
     b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
     b"BZh": ("bzip2", bz2.BZ2File),
@@ -53,12 +53,10 @@ def unpacked(name: str, content: Content) -> Content:
     return content if plain else bytes_of(name, content)
 
 
-def _unpacked(
-    name: str, packed: bytes, kind: str, opened: Callable[[IO[bytes]], IO[bytes]]
-) -> bytes:
+def _unpacked(name: str, packed: bytes, kind: str, opened: Callable[[IO[bytes]], Any]) -> bytes:
     try:
         with opened(io.BytesIO(packed)) as stream:
-            unpacked = stream.read(MAX_UNPACKED + 1)
+            unpacked: bytes = stream.read(MAX_UNPACKED + 1)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise PeslossError(f"{name}: truncated or not {kind} ({error})") from None
     check_size(name, len(unpacked))
