@@ -14,6 +14,7 @@ from pesloss import losses
 from pesloss.claims import statistics
 from pesloss.closure import constants
 from pesloss.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
+from pesloss.data.kinds import files
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.runs import WILDCARDS, Run, settings_of
@@ -255,8 +256,8 @@ class Suite:
 
     def own_files(self, dataset: str) -> list[str]:
         """Return the local files a dataset is read from, for Snakemake to watch."""
-        sources = getattr(self.datasets[dataset].parsed_recipe(), "sources", ())
-        return [path for source in sources for path in source.paths]
+        recipe = self.datasets[dataset].parsed_recipe()
+        return recipe.own_files() if isinstance(recipe, files.Recipe) else []
 
     def cutoff(self, wildcards: Any) -> float:
         """Return the cutoff of the model of the run that ``wildcards`` describe, Å."""

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -20,18 +20,25 @@ from pesloss.surroundings import ending, terminable, writing
 
 T = TypeVar("T")
 COST_SUFFIX = ".cost.json"
+NOTES = "notes"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A running job and the log it writes to."""
+    """A running job, the log it writes to, and what the user should know in the end."""
 
     label: str
     log: TextIO
+    notes: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> None:
         """Write a line to the log."""
         self.log.write(f"{line}\n")
+
+    def note(self, line: str) -> None:
+        """Write a line to the log, and at the end of the job before the user's eyes."""
+        self.notes.append(line)
+        self.say(f"note: {line}")
 
     def progress(self, items: Iterable[T], total: int, label: str = "") -> Iterator[T]:
         """Show a bar on a terminal, or lines with the time left in the log."""
@@ -69,21 +76,25 @@ def job(snakemake: Any) -> Iterator[Job]:
 
     A mistake of the user's, what the machine refuses (space, permission, memory), Ctrl-C and
     SIGTERM end the job with one line; any other failure leaves its traceback in the log. Time since
-    the start of the process, imports included, and peak memory go into a file beside the log.
+    the start of the process, imports included, peak memory and notes go into a file beside the log;
+    notes are shown in the end, too.
     """
     path = Path(snakemake.log[0])
     label = f"{snakemake.rule} {' '.join(map(str, snakemake.wildcards))}".strip()
     try:
         with terminable(), _Log(path) as log:
+            running = Job(label, log)
             with _failure_in(log, label):
-                yield Job(label, log)
-            write_json(path.with_suffix(COST_SUFFIX), _cost(snakemake))
+                yield running
+            write_json(path.with_suffix(COST_SUFFIX), _cost(snakemake, running))
     except BaseException as error:
         end = ending(error, label)
         if end is None:
             raise
         sys.stderr.write(f"{label}: {end.line}\n")
         sys.exit(end.status)
+    for line in running.notes:
+        sys.stderr.write(f"{label}: note: {line}\n")
 
 
 @contextmanager
@@ -97,10 +108,11 @@ def _failure_in(log: TextIO, label: str) -> Iterator[None]:
         raise
 
 
-def _cost(snakemake: Any) -> dict[str, Any]:
+def _cost(snakemake: Any, running: Job) -> dict[str, Any]:
     return {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),
         "seconds": round(time.time() - psutil.Process().create_time(), 3),
         "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
+        NOTES: running.notes,
     }

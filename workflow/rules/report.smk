@@ -37,7 +37,7 @@ rule write_verdicts:
 
 
 rule tabulate_cost:
-    """Add up time and peak memory of all jobs by rule."""
+    """Add up time and peak memory of all jobs by rule; collect their notes."""
     input:
         "<results>/tables/controls.csv",
         "<results>/tables/verdicts.md",
@@ -46,10 +46,11 @@ rule tabulate_cost:
         collect("<results>/figures/{figure}.csv", figure=FIGURES),
     output:
         cost=report("<results>/tables/cost.csv", category="3 Cost"),
+        notes=report("<results>/tables/notes.csv", category="4 Data"),
     log:
         "<results>/logs/tabulate_cost.log",
     params:
-        code=code_digest("pesloss.cost"),
+        code=code_digest("pesloss.cost", "pesloss.notes"),
     script:
         "../scripts/tabulate_cost.py"
 

@@ -2,12 +2,14 @@
 
 from pesloss.data.store import read_structures
 from pesloss.files import read_table
-from pesloss.statistics.fit import fit_statistics
+from pesloss.statistics.fit import compared_with_references, fit_statistics
 from pesloss.workflow import job
 
-with job(snakemake):
+with job(snakemake) as running:
     table = read_table(snakemake.input.table, ("structure", "group", "n_atoms", "energy"))
     splits = read_table(snakemake.input.splits, ("structure", "split"))
     structures = [a for path in snakemake.input.structures for a in read_structures(path)]
     fitted = fit_statistics(snakemake.wildcards.dataset, table, splits, structures)
     fitted.write(snakemake.output.statistics)
+    for line in compared_with_references(fitted, structures):
+        running.note(line)

@@ -11,6 +11,8 @@ with job(snakemake) as running, progress_bar(running.label) as report:
     spec = load_dataset_spec(snakemake.input.spec)
     sources = sources_of(snakemake.config)
     made = read_dataset(spec, snakemake.params.preset, sources, running.say, report)
-    write_structures(snakemake.output.structures, made.structures, spec.described())
+    write_structures(snakemake.output.structures, made.structures, made.described(spec))
     write_table(snakemake.output.table, structure_table(made.structures))
     write_table(snakemake.output.failures, made.left_out)
+    for line in made.notes:
+        running.note(line)

@@ -2,26 +2,55 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from pydantic import Field
 from scipy.spatial import cKDTree
 
+from pesloss.data.geometry import near_pairs, overlap, unfit_cell, unfit_species
+from pesloss.data.isolated import differing, is_isolated
+from pesloss.data.means import about_means
+from pesloss.data.outliers import Assessment, assessed
 from pesloss.data.unit_checks import check_units
+from pesloss.errors import PeslossError
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
-__all__ = ["COLUMNS", "Limits", "check_structures", "check_units", "source_of"]
+__all__ = [
+    "COLUMNS",
+    "Checked",
+    "Limits",
+    "check_structures",
+    "check_units",
+    "checked",
+    "source_of",
+]
 
 COLUMNS = ["source", "check", "reason"]
+NEAR = 4.0  # Å; for which neighbours must be countable where no isolation is asked for
+NAMED = 3  # frames left out by a check that are named; the table has all
 SAME = 1e-6  # Å; two structures closer than that in every coordinate are one
 FREQUENCIES = np.sqrt([2.0, 3.0, 5.0])  # 1/Å, without common period
 CELL_WEIGHTS = np.sqrt(np.arange(1.0, 10.0)).reshape(3, 3)
 BIN = 1e-4  # of the fingerprint; more than it changes when coordinates change by SAME
+
+STATES = {
+    "charge": "charge",
+    "total_charge": "charge",
+    "tot_charge": "charge",
+    "net_charge": "charge",
+    "spin": "spin",
+    "total_spin": "spin",
+    "tot_spin": "spin",
+    "magmom": "spin",
+    "total_magmom": "spin",
+    "multiplicity": "multiplicity",
+    "spin_multiplicity": "multiplicity",
+}  # keys in info under which codes keep the state of the electrons, in any case of letters
 
 
 class Limits(Strict):
@@ -39,9 +68,180 @@ class Limits(Strict):
     isolation: PositiveFloat | None = Field(
         4.0, description="distance within which an atom must have a neighbour, Å"
     )
+    max_deviation: PositiveFloat | None = Field(
+        50.0,
+        description="of an energy from what the others lead to expect of its composition, in "
+        "robust standard deviations, beyond which it may be absurd; null: none is",
+    )
+    min_distance: PositiveFloat | None = Field(
+        0.15, lt=1, description="of two atoms, over the sum of their covalent radii"
+    )
 
 
 Check = Callable[[Atoms, Limits], str | None]
+Placed = list[tuple[int, Atoms]]
+"""Frames with their places among those given."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A set of structures that can be trained on, and what became of the others.
+
+    Attributes
+    ----------
+    kept
+        Structures to train on, in the order given.
+    places
+        Their places among the frames given.
+    isolated
+        Isolated atoms with an energy: reference energies (E0), see `pesloss.data.isolated`.
+    isolated_places
+        Their places among the frames given.
+    left_out
+        Columns source, check and reason: every other frame.
+    notes
+        What the reader should know of those kept, a sentence each.
+    """
+
+    kept: list[Atoms]
+    places: list[int]
+    isolated: list[Atoms]
+    isolated_places: list[int]
+    left_out: pd.DataFrame
+    notes: list[str]
+
+    @property
+    def unused(self) -> pd.DataFrame:
+        """Columns source, check and reason of all that is not kept, isolated atoms included."""
+        rows = [
+            (source_of(atoms, place), "reference energy", f"an isolated atom of {atoms.symbols[0]}")
+            for place, atoms in zip(self.isolated_places, self.isolated, strict=True)
+        ]
+        return pd.concat([self.left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+
+
+def checked(
+    frames: Iterable[Atoms],
+    limits: Limits | None = None,
+    forces: bool | None = None,
+    where: str = "data",
+    may_be_empty: bool = False,
+) -> Checked:
+    """Check a training set as a whole: the one border of workflow and command line.
+
+    Parameters
+    ----------
+    frames
+        With energy (eV) and forces (eV/Å) in a calculator, and their source in ``info``.
+    limits
+        What they have to keep to; the defaults when not given.
+    forces
+        Whether there have to be forces; None: those that are there are checked.
+    where
+        What to call the frames in an error: the file or the dataset.
+    may_be_empty
+        Whether no structure may be left.
+
+    Raises
+    ------
+    PeslossError
+        When no structure is left but may not be, with the number of frames that each check left
+        out and the first reason of each.
+    """
+    found = list(frames)
+    limits = limits or Limits()
+    kept, alone, left_out = _sifted(found, limits, forces)
+    assessment = _assessed(kept, limits, where)
+    rows = [_row(*kept[i], "energy", reason) for i, reason in assessment.absurd.items()]
+    left_out = pd.concat([left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+    kept = [item for i, item in enumerate(kept) if i not in assessment.absurd]
+    if not kept and not may_be_empty:
+        why = _why(left_out, alone)
+        raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
+    notes = _about_isolated(alone) + _about_left_out(left_out) + assessment.notes
+    if kept:
+        notes += about_means([atoms for _, atoms in kept]) + _about_forces(kept, forces)
+    return _result(kept, alone, left_out, notes)
+
+
+def _result(
+    kept: Placed, alone: Placed, left_out: pd.DataFrame, notes: Sequence[str] = ()
+) -> Checked:
+    return Checked(
+        kept=[atoms for _, atoms in kept],
+        places=[place for place, _ in kept],
+        isolated=[atoms for _, atoms in alone],
+        isolated_places=[place for place, _ in alone],
+        left_out=left_out,
+        notes=list(notes),
+    )
+
+
+def _assessed(kept: Placed, limits: Limits, where: str) -> Assessment:
+    frames = [atoms for _, atoms in kept]
+    if frames and not any(_results(atoms)["energy"] for atoms in frames):
+        raise PeslossError(f"{where}: all {len(frames)} energies are 0 eV: they are no labels")
+    names = [_name(place, atoms) for place, atoms in kept]
+    return assessed(frames, names, limits.max_deviation)
+
+
+def _row(place: int, atoms: Atoms, check: str, reason: str) -> tuple[str, str, str]:
+    return source_of(atoms, place), check, reason
+
+
+def _about_left_out(left_out: pd.DataFrame) -> list[str]:
+    """Name what was left out by each check, with the first reasons."""
+    lines = []
+    for check, rows in left_out.groupby("check", sort=False):
+        named = [f"{_called(source)}: {reason}" for source, reason in _first(rows)]
+        more = "; …" if len(rows) > NAMED else ""
+        lines.append(f"{len(rows)} left out by {check}: {'; '.join(named)}{more}")
+    return lines
+
+
+def _why(left_out: pd.DataFrame, alone: Placed) -> str:
+    """Count the frames by check, with the first reason of each."""
+    rows = left_out.groupby("check", sort=False)
+    lines = [
+        f"{len(r)} by {name} ({_called(r.source.iloc[0])}: {r.reason.iloc[0]})" for name, r in rows
+    ]
+    lines += [f"{len(alone)} isolated atoms (reference energies)"] if alone else []
+    return "; ".join(lines) or "there was none"
+
+
+def _first(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    few = rows.head(NAMED)
+    return list(zip(few.source, few.reason, strict=True))
+
+
+def _about_isolated(alone: Placed) -> list[str]:
+    if not alone:
+        return []
+    names = [f"{_name(*item)} ({item[1].symbols[0]})" for item in alone[:NAMED]]
+    named = ", ".join(names) + (" …" if len(alone) > NAMED else "")
+    line = f"{len(alone)} isolated atoms are reference energies (E0), left out: {named}"
+    return [line, *differing([atoms for _, atoms in alone])]
+
+
+def _name(place: int, atoms: Atoms) -> str:
+    return _called(source_of(atoms, place))
+
+
+def _called(source: str) -> str:
+    """Return what a sentence calls a frame: a bare number says nothing."""
+    return f"frame {source}" if source.isdigit() else source
+
+
+def _about_forces(kept: Placed, forces: bool | None) -> list[str]:
+    lacking = [(place, atoms) for place, atoms in kept if "forces" not in _results(atoms)]
+    if forces is False or not lacking:
+        return []
+    if len(lacking) == len(kept):
+        return ["no structure has forces: there is no force scale η"]
+    return [
+        f"{len(lacking)} of {len(kept)} structures have no forces, the first {_name(*lacking[0])}: "
+        "there is no force scale η"
+    ]
 
 
 def check_structures(
@@ -64,18 +264,40 @@ def check_structures(
     and reason (the first one, in words with numbers). Of structures that are the same up to the
     order of their atoms, the first that passes the other checks is kept.
     """
-    limits = limits or Limits()
-    checks = [name for name in CHECKS if forces or name not in OF_FORCES]
-    kept: list[Atoms] = []
+    kept, alone, left_out = _sifted(frames, limits or Limits(), forces)
+    result = _result(kept, alone, left_out)
+    return result.kept, result.unused
+
+
+def _sifted(
+    frames: Iterable[Atoms], limits: Limits, forces: bool | None
+) -> tuple[Placed, Placed, pd.DataFrame]:
+    """Return the frames that pass with their places, isolated atoms, and a table of the others."""
+    kept: Placed = []
+    alone: Placed = []
     rows: list[tuple[str, str, str]] = []
     seen: dict[tuple[bytes, int], list[Atoms]] = defaultdict(list)
     for index, atoms in enumerate(frames):
-        found = _first_failure(atoms, limits, checks) or _duplicate(atoms, seen)
-        if found is None:
-            kept.append(atoms)
-        else:
+        isolated = is_isolated(atoms)
+        found = _first_failure(atoms, limits, _checks_for(atoms, isolated, forces))
+        if found is None and not isolated:
+            found = _duplicate(atoms, seen)
+        if found is not None:
             rows.append((source_of(atoms, index), *found))
-    return kept, pd.DataFrame(rows, columns=COLUMNS)
+        elif isolated:
+            alone.append((index, atoms))
+        else:
+            kept.append((index, atoms))
+    return kept, alone, pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _checks_for(atoms: Atoms, isolated: bool, forces: bool | None) -> list[str]:
+    """Return the names of the checks of a frame; of an isolated atom only the energy counts."""
+    if isolated:
+        return list(OF_ISOLATED)
+    if forces is None:
+        forces = "forces" in _results(atoms)
+    return [name for name in CHECKS if forces or name not in OF_FORCES]
 
 
 def source_of(atoms: Atoms, index: int) -> str:
@@ -103,14 +325,16 @@ def _number_of_atoms(atoms: Atoms, limits: Limits) -> str | None:
     return None
 
 
-def _geometry(atoms: Atoms, _: Limits) -> str | None:
-    if not np.isfinite(atoms.positions).all():
-        return f"the position of atom {_first_bad(atoms.positions)} is not finite"
-    if not np.isfinite(atoms.cell.array).all():
-        return "the cell is not finite"
-    if atoms.pbc.any() and atoms.cell.rank < 3:
-        return f"periodic, but with {atoms.cell.rank} cell vectors instead of three"
-    return None
+def _species(atoms: Atoms, _: Limits) -> str | None:
+    return unfit_species(atoms)
+
+
+def _geometry(atoms: Atoms, limits: Limits) -> str | None:
+    return unfit_cell(atoms, limits.isolation or NEAR)
+
+
+def _overlap(atoms: Atoms, limits: Limits) -> str | None:
+    return None if limits.min_distance is None else overlap(atoms, limits.min_distance)
 
 
 def _first_bad(rows: npt.NDArray[np.float64]) -> int:
@@ -162,7 +386,7 @@ def _net_force(atoms: Atoms, limits: Limits) -> str | None:
 def _isolated_atom(atoms: Atoms, limits: Limits) -> str | None:
     if limits.isolation is None or len(atoms) == 1:
         return None
-    alone = np.setdiff1d(np.arange(len(atoms)), _with_neighbours(atoms, limits.isolation))
+    alone = np.setdiff1d(np.arange(len(atoms)), near_pairs(atoms, limits.isolation)[0])
     if not len(alone):
         return None
     more = f" ({len(alone)} such atoms)" if len(alone) > 1 else ""
@@ -172,36 +396,23 @@ def _isolated_atom(atoms: Atoms, limits: Limits) -> str | None:
     )
 
 
-def _with_neighbours(atoms: Atoms, cutoff: float) -> npt.NDArray[np.int64]:
-    cell, positions = atoms.cell.array, atoms.positions
-    if not atoms.pbc.any():  # the neighbour list needs a box; any around the atoms will do
-        cell = np.diag(np.ptp(positions, axis=0) + 2 * cutoff)
-        positions = positions - positions.min(axis=0) + cutoff
-    centre: npt.NDArray[np.int64] = neighbour_list(
-        "i",
-        cutoff=cutoff,
-        positions=positions,
-        cell=cell,
-        pbc=atoms.pbc,
-        numbers=atoms.numbers.astype(np.int32),
-    )
-    return centre
-
-
 CHECKS: dict[str, Check] = {
     "number of atoms": _number_of_atoms,
+    "species": _species,
     "geometry": _geometry,
     "energy": _energy,
     "forces": _forces,
     "net force": _net_force,
     "isolated atom": _isolated_atom,
+    "overlap": _overlap,
 }
 OF_FORCES = ("forces", "net force")
+OF_ISOLATED = ("species", "energy")
 
 
 def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tuple[str, str] | None:
     """Compare with the frames of like fingerprint; when there is no like, remember ``atoms``."""
-    species = np.sort(atoms.numbers).tobytes() + atoms.pbc.tobytes()
+    species = np.sort(atoms.numbers).tobytes() + atoms.pbc.tobytes() + _state(atoms)
     place = _fingerprint(atoms)
     for near in (place - 1, place, place + 1):
         for other in seen.get((species, near), ()):
@@ -213,6 +424,20 @@ def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tupl
                 )
     seen[species, place].append(atoms)
     return None
+
+
+def _state(atoms: Atoms) -> bytes:
+    """Return what the frame says of charge and spin; a charge of zero may be left unsaid."""
+    said = {key: value for key, value in atoms.info.items() if key.lower() in STATES}
+    told = sorted((STATES[key.lower()], str(_as_number(value))) for key, value in said.items())
+    return repr([item for item in told if item != ("charge", "0.0")]).encode()
+
+
+def _as_number(value: object) -> object:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
 
 
 def _fingerprint(atoms: Atoms) -> int:

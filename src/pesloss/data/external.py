@@ -1,7 +1,7 @@
 """From foreign files to a dataset of the suite: fetch, read, check, group, choose."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,26 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.config import SuiteConfig
-from pesloss.data.checks import check_structures, check_units
+from pesloss.data import left_out
+from pesloss.data.blocks import N_SPLITS, cut
+from pesloss.data.checks import check_units, checked
 from pesloss.data.families import rounded
 from pesloss.data.fetch import Report, Sources, fetch
 from pesloss.data.fetch import unavailable as fetch_unavailable
 from pesloss.data.generate import generator
-from pesloss.data.grouping import groups, phases
+from pesloss.data.grouping import GroupRule, groups, phases
+from pesloss.data.isolated import reference_energies
 from pesloss.data.kinds.files import Recipe, Source
+from pesloss.data.left_out import Row
+from pesloss.data.own_files import SameFileError, all_matched
 from pesloss.data.readers import read
 from pesloss.data.spec import DatasetSpec
+from pesloss.data.splits import ADVICE
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.surroundings import expanded, pass_on
 
+REFERENCE_ENERGIES = "reference_energies"
 Log = Callable[[str], None]
-LEFT_OUT = ["structure", "reason"]
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,21 @@ class External:
         With energy (eV), forces (eV/Å) where there are any, and the keys structure, group, phase.
     left_out
         Columns structure and reason: everything that was in the files and is not used.
+    notes
+        What a reader of results should know, in sentences.
+    reference_energies
+        Energy of an isolated atom by symbol, eV, of those that were among the structures.
     """
 
     structures: list[Atoms]
     left_out: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    reference_energies: dict[str, float] = field(default_factory=dict)
+
+    def described(self, spec: DatasetSpec) -> dict[str, Any]:
+        """Return what the spec says of the structures, and the reference energies if any."""
+        found = self.reference_energies
+        return spec.described() | ({REFERENCE_ENERGIES: found} if found else {})
 
 
 def sources_of(settings: Mapping[str, Any]) -> Sources:
@@ -59,12 +76,26 @@ def unavailable_here(specs: Mapping[str, DatasetSpec], config: SuiteConfig) -> d
 
 
 def unavailable(recipes: Mapping[str, Recipe], sources: Sources) -> dict[str, str]:
-    """Return by name which datasets' files cannot be had, each with a sentence that says why."""
-    paths = {name: [p for s in r.sources for p in s.paths] for name, r in recipes.items()}
-    missing = {name: [p for p in own if not Path(p).is_file()] for name, own in paths.items()}
+    """Return by name which datasets' files cannot be had, each with a sentence that says why.
+
+    Raises
+    ------
+    PeslossError
+        When a card names a file twice.
+    """
     sets = {name: [file for s in r.sources for file in s.files] for name, r in recipes.items()}
-    own = {name: f"{absent[0]}: no such file" for name, absent in missing.items() if absent}
-    return fetch_unavailable(sets, sources) | own
+    own = {name: _why_not_own(name, recipe) for name, recipe in recipes.items()}
+    return fetch_unavailable(sets, sources) | {name: why for name, why in own.items() if why}
+
+
+def _why_not_own(name: str, recipe: Recipe) -> str | None:
+    try:
+        recipe.own_files()
+    except SameFileError as error:
+        raise PeslossError(f"dataset {name}: paths: {error}") from None
+    except PeslossError as error:
+        return str(error)
+    return None
 
 
 def read_dataset(
@@ -90,52 +121,111 @@ def read_dataset(
     Raises
     ------
     PeslossError
-        When a file cannot be had or read, units look wrong, or nothing is left.
+        When a file cannot be had or read, units look wrong, or nothing is left: with the reasons,
+        counted, and the keys to change.
     """
     recipe = spec.parsed_recipe()
     assert isinstance(recipe, Recipe)
     rng = generator(spec.seed, "choose")
-    kept: list[Atoms] = []
-    rows: list[tuple[str, str]] = []
-    for source in recipe.sources:
-        frames, unread = _frames(source, sources, report)
-        rows += unread
-        good, bad = check_structures(frames, recipe.limits, source.labels.forces is not None)
-        rows += list(zip(bad["source"], bad["reason"], strict=True))
-        log(f"{len(frames)} structures read, {len(unread)} unreadable, {len(bad)} left out")
-        _check_units(good, recipe, log)
-        kept += _named(good, source)
-    kept, others = _in_phases(kept, recipe)
+    read_in = [_read(source, sources, report) for source in recipe.sources]
+    good, rows, isolated, notes = _checked(read_in, recipe, log)
+    named = [_named(frames, source) for source, frames in zip(recipe.sources, good, strict=True)]
+    kept, others = _in_phases([atoms for part in named for atoms in part], recipe)
     chosen, not_drawn = choose(kept, spec.size(preset), rng)
-    rows += others + [(str(a.info["structure"]), "not drawn") for a in not_drawn]
-    chosen, rare = _without_rare_species(chosen, recipe)
+    rows += others + [Row(_name(a), left_out.NOT_DRAWN, "not drawn") for a in not_drawn]
+    blocks = cut(chosen, kept, _rules(named, recipe), recipe.rarest)
+    rows += [Row(name, left_out.GAP, reason) for name, reason in blocks.in_gaps]
+    chosen, rare = _without_rare_species(blocks.structures, recipe)
     rows += rare
     if not chosen:
-        raise PeslossError("files: no structure is left; see the reasons in the log")
+        total, why = len(rows), left_out.in_words(rows)
+        raise PeslossError(f"files: no structure is left of {total}: {why}")
+    few = left_out.mostly(rows, len(chosen))
     structures = [copy for atoms in chosen for copy in supercells(atoms, recipe.copies)]
-    structures.sort(key=lambda atoms: str(atoms.info["structure"]))
-    table = pd.DataFrame(rows, columns=LEFT_OUT, dtype="str")
-    for reason, count in _kinds_of_reasons(table):
-        log(f"left out, {reason}: {count}")
-    return External(structures, table)
+    structures.sort(key=_name)
+    for count, row in left_out.counted(rows):
+        log(f"left out, {row.reason}: {count}")
+    return External(
+        structures,
+        left_out.table(rows),
+        [*notes, *blocks.notes, *few, *_about_groups(chosen, recipe)],
+        reference_energies(isolated),
+    )
 
 
-def _frames(
-    source: Source, sources: Sources, report: Report | None
-) -> tuple[list[Atoms], list[tuple[str, str]]]:
-    frames: list[Atoms] = []
-    unread: list[tuple[str, str]] = []
+@dataclass(frozen=True)
+class _Read:
+    """What a source has given."""
+
+    frames: list[Atoms]
+    unread: list[Row]
+    notes: list[str]
+
+
+def _read(source: Source, sources: Sources, report: Report | None) -> _Read:
+    found = _Read([], [], [])
     for name, path in _paths(source, sources, report):
-        found, left_out = read(path, source.format, source.labels, name)
-        frames += found
-        unread += [(item.source, item.reason) for item in left_out]
-    return frames, unread
+        frames, bad = read(path, source.format, source.labels, name, found.notes.append)
+        found.frames.extend(frames)
+        found.unread.extend(Row(item.source, left_out.UNREADABLE, item.reason) for item in bad)
+    return found
+
+
+def _checked(
+    read_in: Sequence[_Read], recipe: Recipe, log: Log
+) -> tuple[list[list[Atoms]], list[Row], list[Atoms], list[str]]:
+    """Return the good frames of each source, what else was read, isolated atoms, and notes."""
+    frames = [atoms for part in read_in for atoms in part.frames]
+    forces = True if recipe.has_forces else None
+    found = checked(frames, recipe.limits, forces, "files", may_be_empty=True)
+    rows = [row for part in read_in for row in part.unread]
+    notes = [line for part in read_in for line in part.notes] + found.notes
+    good, start = [], 0
+    for part in read_in:
+        stop = start + len(part.frames)
+        own = [a for a, p in zip(found.kept, found.places, strict=True) if start <= p < stop]
+        log(f"{len(part.frames)} structures read, {len(part.unread)} unreadable, "
+            f"{len(part.frames) - len(own)} left out")  # fmt: skip
+        notes += _check_units(own, recipe, log)
+        good.append(own)
+        start = stop
+    rows += [Row(*row) for row in found.left_out.itertuples(index=False)]
+    rows += [_reference(atoms) for atoms in found.isolated]
+    return good, rows, found.isolated, notes
+
+
+def _reference(atoms: Atoms) -> Row:
+    energy = float(atoms.calc.results["energy"])
+    reason = f"isolated atom of {atoms.symbols[0]}, kept as reference energy {energy:.6f} eV"
+    return Row(str(atoms.info["source"]), "reference energy", reason)
+
+
+def _about_groups(chosen: Sequence[Atoms], recipe: Recipe) -> list[str]:
+    """Say so where there are fewer groups than splits; splitting will refuse them."""
+    n_groups = len({atoms.info["group"] for atoms in chosen})
+    if n_groups >= N_SPLITS:
+        return []
+    rules = ", ".join(dict.fromkeys("+".join(source.groups.by) for source in recipe.sources))
+    return [
+        f"{len(chosen)} structures are in {n_groups} groups by `groups: {rules}`; splits need "
+        f"{N_SPLITS} or more: {ADVICE}"
+    ]
+
+
+def _rules(named: Sequence[Sequence[Atoms]], recipe: Recipe) -> dict[str, GroupRule]:
+    """Return the rule that made each group."""
+    pairs = zip(recipe.sources, named, strict=True)
+    return {str(a.info["group"]): source.groups for source, part in pairs for a in part}
+
+
+def _name(atoms: Atoms) -> str:
+    return str(atoms.info["structure"])
 
 
 def _paths(source: Source, sources: Sources, report: Report | None) -> Iterator[tuple[str, Path]]:
     for file in source.files:
         yield file.path, fetch(file, sources, report)
-    for path in source.paths:
+    for path in all_matched(source.paths):
         yield path, Path(path)
     if source.load_atoms:
         yield source.load_atoms, loaded_atoms(source.load_atoms, sources.cache)
@@ -172,14 +262,15 @@ def loaded_atoms(name: str, cache: Path) -> Path:
     return path
 
 
-def _check_units(frames: Sequence[Atoms], recipe: Recipe, log: Log) -> None:
+def _check_units(frames: Sequence[Atoms], recipe: Recipe, log: Log) -> list[str]:
     try:
         for finding in check_units(frames):
             log(str(finding))
     except PeslossError as error:
         if recipe.check_units == "strict":
             raise PeslossError(f"{error}; `check_units: report` in the card goes on") from None
-        log(f"units: {error}")
+        return [f"units: {error}"]
+    return []
 
 
 def _named(frames: Sequence[Atoms], source: Source) -> list[Atoms]:
@@ -193,9 +284,7 @@ def _named(frames: Sequence[Atoms], source: Source) -> list[Atoms]:
     return named
 
 
-def _in_phases(
-    structures: list[Atoms], recipe: Recipe
-) -> tuple[list[Atoms], list[tuple[str, str]]]:
+def _in_phases(structures: list[Atoms], recipe: Recipe) -> tuple[list[Atoms], list[Row]]:
     if recipe.phases is None:
         return structures, []
     found = sorted({str(atoms.info["phase"]) for atoms in structures})
@@ -204,14 +293,12 @@ def _in_phases(
         raise wrong_value("files", "phases", unknown[0], found)
     kept = [atoms for atoms in structures if atoms.info["phase"] in recipe.phases]
     others = [a for a in structures if a.info["phase"] not in recipe.phases]
-    return kept, [(str(a.info["structure"]), f"phase {a.info['phase']}") for a in others]
+    return kept, [Row(_name(a), left_out.PHASE, f"phase {a.info['phase']}") for a in others]
 
 
-def _without_rare_species(
-    structures: list[Atoms], recipe: Recipe
-) -> tuple[list[Atoms], list[tuple[str, str]]]:
+def _without_rare_species(structures: list[Atoms], recipe: Recipe) -> tuple[list[Atoms], list[Row]]:
     """Leave out species that a split might not see; what remains may make others rare."""
-    rows: list[tuple[str, str]] = []
+    rows: list[Row] = []
     while True:
         groups_of: dict[str, set[str]] = {}
         for atoms in structures:
@@ -225,7 +312,7 @@ def _without_rare_species(
             symbol = min(rare & set(atoms.symbols))
             count = len(groups_of[symbol])
             reason = f"species {symbol} in {count} groups, fewer than {recipe.rarest}"
-            rows.append((str(atoms.info["structure"]), reason))
+            rows.append(Row(_name(atoms), left_out.RARE, reason))
         structures = [atoms for atoms in structures if not rare & set(atoms.symbols)]
 
 
@@ -285,10 +372,3 @@ def supercells(atoms: Atoms, copies: Sequence[int]) -> Iterator[Atoms]:
         repeated = rounded(repeated)
         repeated.calc = SinglePointCalculator(repeated, **results)
         yield repeated
-
-
-def _kinds_of_reasons(table: pd.DataFrame) -> list[tuple[str, int]]:
-    """Count reasons with their numbers taken out."""
-    words = table["reason"].str.replace(r"@\d+|[-+]?\d[\d.]*(e[-+]?\d+)?", "…", regex=True)
-    counts = words.value_counts()
-    return [(str(reason), int(count)) for reason, count in counts.items()]

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pesloss.data.checks import source_of
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.specification import PositiveFloat, Strict
+from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
 INFO = "info:"
-GROUP_RULES = ("info:KEY", "source", "formula", "similar", "none")
+SIMILAR, BLOCKS = "similar", "blocks"
+GROUP_RULES = ("info:KEY", "source", "formula", SIMILAR, BLOCKS, "none")
 PHASE_RULES = ("info:KEY", "source", "constant")
 LOOK_BACK = 5  # frames; some files alternate between two trajectories
 
@@ -37,7 +38,8 @@ class GroupRule(Strict):
     by: tuple[str, ...] = Field(
         min_length=1,
         description="info:KEY (a value the file has), source (one group a file), formula, similar "
-        "(consecutive frames of a file that differ little) or none (each alone); several: those "
+        "(consecutive frames of a file that differ little), blocks (frames of the same atoms in a "
+        "file are one trajectory, cut into blocks of time) or none (each alone); several: those "
         "that agree in all",
     )
     pattern: str | None = Field(
@@ -48,6 +50,14 @@ class GroupRule(Strict):
         0.5, description="of similar frames: root mean square displacement, Å"
     )
     max_strain: PositiveFloat = Field(0.05, description="of similar frames: strain of the cell")
+    n_blocks: PositiveInt | None = Field(
+        None,
+        description="of blocks: how many of each trajectory; left out: each of ten autocorrelation "
+        "times of the energy, and no fewer than splits and `rarest` need",
+    )
+    gap: int = Field(
+        0, ge=0, description="frames left out between two blocks of a trajectory, as too alike"
+    )
 
     @field_validator("by", mode="before")
     @classmethod
@@ -61,6 +71,14 @@ class GroupRule(Strict):
             if not (_is_info(rule) or rule in GROUP_RULES[1:]):
                 raise ValueError(f"{rule!r} is no rule; allowed: {', '.join(GROUP_RULES)}")
         return by
+
+    @model_validator(mode="after")
+    def _has_blocks(self) -> "GroupRule":
+        if self.n_blocks is not None and BLOCKS not in self.by:
+            raise ValueError(f"n_blocks is given; only by {BLOCKS!r} there are any")
+        if self.gap and not {BLOCKS, SIMILAR} & set(self.by):
+            raise ValueError(f"gap is given; only by {BLOCKS!r} or {SIMILAR!r} there are any")
+        return self
 
     @field_validator("pattern")
     @classmethod
@@ -93,7 +111,7 @@ class PhaseRule(Strict):
 
 
 def groups(frames: Sequence[Atoms], rule: GroupRule | str) -> list[str]:
-    """Return the group of each frame.
+    """Return the group of each frame; by ``blocks`` its trajectory (`pesloss.data.blocks`).
 
     Parameters
     ----------
@@ -125,8 +143,10 @@ def _groups_by(frames: Sequence[Atoms], by: str, rule: GroupRule) -> list[str]:
         return sources
     if by == "formula":
         return [atoms.get_chemical_formula() for atoms in frames]
-    if by == "similar":
+    if by == SIMILAR:
         return [sources[first] for first in _similar(frames, rule)]
+    if by == BLOCKS:
+        return [sources[first] for first in _same_atoms(frames)]
     key = "file" if by == "source" else by.removeprefix(INFO)
     values = _values(frames, key)
     return values if rule.pattern is None else [_matched(rule.pattern, v) for v in values]
@@ -147,6 +167,13 @@ def _matched(pattern: str, value: str) -> str:
     if match is None:
         return value
     return str(match.group(1 if match.re.groups else 0))
+
+
+def _same_atoms(frames: Sequence[Atoms]) -> list[int]:
+    """Return for each frame the first of its file with the same atoms."""
+    first: dict[tuple[object, bytes, bytes], int] = {}
+    keys = [(a.info.get("file"), a.numbers.tobytes(), a.pbc.tobytes()) for a in frames]
+    return [first.setdefault(key, index) for index, key in enumerate(keys)]
 
 
 def _similar(frames: Sequence[Atoms], rule: GroupRule) -> list[int]:

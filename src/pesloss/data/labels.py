@@ -1,6 +1,7 @@
 """Labels of foreign files: named by the card, in the card's units, turned into eV and Å."""
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -8,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from pydantic import Field, model_validator
 
+from pesloss.data.stated_units import units_conflict
 from pesloss.specification import Strict
 from pesloss.surroundings import pass_on
 
@@ -32,6 +35,7 @@ EV_PER_A3: dict[str, float] = {
     "kbar": 0.1 * units.GPa,
     "Hartree/Bohr^3": units.Hartree / units.Bohr**3,
 }
+MOST_NAMED = 30  # keys in a message
 VASP_TO_VOIGT = [0, 1, 2, 4, 5, 3]  # xx yy zz xy yz zx -> xx yy zz yz xz xy
 
 
@@ -83,7 +87,22 @@ class LeftOut:
     reason: str
 
 
-Frame = Atoms | LeftOut
+@dataclass(frozen=True)
+class Labelled:
+    """A frame with its labels, and what there is to say of them."""
+
+    atoms: Atoms
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to say of the file as a whole."""
+
+    text: str
+
+
+Frame = Labelled | LeftOut | Note
 
 
 class BadFrame(Exception):
@@ -119,20 +138,40 @@ def frame_of(name: str, place: str, read_one: Callable[[], Raw], labels: Labels)
     -------
     Atoms with energy (eV), forces (eV/Å) and stress (eV/Å³) in a calculator and the ``info`` keys
     source, file and whatever short values the file has; a ``source`` of the file's own is kept as
-    file_source.
+    file_source. Atomic number 0 (X, a ghost atom) is handed on, for the checks to name.
     """
     source = f"{name}{place}"
     try:
         raw = read_one()
+        _check_numbers(raw.atoms.numbers)
+        conflict = units_conflict(raw.extras, labels)
+        if conflict:
+            raise BadFrame(conflict)
         atoms = _in_angstrom(raw.atoms, labels)
         atoms.calc = SinglePointCalculator(atoms, **_results(raw, labels))
         atoms.info = _info(raw.extras, labels) | {"source": source, "file": name}
     except BadFrame as error:
         return LeftOut(source, str(error))
+    except MemoryError:  # no fault of the frame
+        raise
     except Exception as error:  # the parsers have no exception of their own for every mistake
         pass_on(error, source)
         return LeftOut(source, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
-    return atoms
+    return Labelled(atoms, tuple(_remarks(raw.values, labels)))
+
+
+def _check_numbers(numbers: npt.NDArray[np.int_]) -> None:
+    known = len(chemical_symbols) - 1
+    for index in np.flatnonzero((numbers < 0) | (numbers > known))[:1]:
+        raise BadFrame(f"atomic number of atom {index} is {numbers[index]}; allowed: 1 to {known}")
+
+
+def _remarks(values: Mapping[str, Any], labels: Labels) -> Iterable[str]:
+    """Yield which label is taken where the file has several that differ in case alone."""
+    for key in filter(None, (labels.energy, labels.forces, labels.stress)):
+        others = [other for other in values if other != key and other.lower() == key.lower()]
+        if others:
+            yield f"key {key!r} is read, not {', '.join(map(repr, sorted(others)))}"
 
 
 def _in_angstrom(atoms: Atoms, labels: Labels) -> Atoms:
@@ -151,20 +190,39 @@ def _results(raw: Raw, labels: Labels) -> dict[str, Any]:
         raise BadFrame(f"{labels.energy} has {energy.size} numbers instead of one")
     n_energies = len(raw.atoms) if labels.energy_per_atom else 1
     results: dict[str, Any] = {"energy": energy.item() * EV[labels.energy_unit] * n_energies}
-    if labels.forces is not None:
+    if labels.forces is not None and not _alone_without(labels.forces, raw):
         results["forces"] = labels.ev_per_angstrom * _numbers(raw.values, labels.forces)
     if labels.stress is not None:
         results["stress"] = _stress(_numbers(raw.values, labels.stress), labels)
     return results
 
 
+def _alone_without(forces: str, raw: Raw) -> bool:
+    """Tell whether this is one atom without forces, as isolated atoms are stored."""
+    return len(raw.atoms) == 1 and raw.values.get(forces) is None
+
+
 def _numbers(values: Mapping[str, Any], key: str) -> npt.NDArray[np.float64]:
     if values.get(key) is None:
-        raise BadFrame(f"key {key!r} is missing; there are: {', '.join(sorted(values)) or 'none'}")
+        raise BadFrame(f"key {key!r} is missing; {keys_there(key, values)}")
     try:
-        return np.asarray(values[key], dtype=np.float64)
+        found = np.asarray(values[key])
+        if found.dtype.kind in "bc":  # numpy would make numbers of them
+            raise TypeError
+        return found.astype(np.float64)
     except (TypeError, ValueError):
         raise BadFrame(f"{key} is no array of numbers") from None
+
+
+def keys_there(key: str, values: Iterable[str]) -> str:
+    """Say which keys there are, and which of them ``key`` may have meant."""
+    there = sorted(values)
+    near = [other for other in there if other.lower() == key.lower()]
+    lower = {other.lower(): other for other in there}
+    near = near or [lower[n] for n in difflib.get_close_matches(key.lower(), lower, 1, 0.75)]
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    more = f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""
+    return f"there are: {', '.join(there[:MOST_NAMED]) or 'none'}{more}{hint}"
 
 
 def _stress(stress: npt.NDArray[np.float64], labels: Labels) -> npt.NDArray[np.float64]:

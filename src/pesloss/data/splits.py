@@ -8,6 +8,7 @@ import pandas as pd
 
 from pesloss.errors import PeslossError, wrong_value
 
+ADVICE = "`groups: blocks` cuts trajectories, `groups: none` takes each structure alone"
 BINS_PER_DOUBLING = 1.0
 
 
@@ -45,9 +46,8 @@ def split(
     _check_fractions(fractions, where)
     families, brings = _contents(table)
     if len(families) < len(fractions):
-        raise wrong_value(
-            where, "number of families", len(families), f"{len(fractions)} or more, one per split"
-        )
+        allowed = f"{len(fractions)} or more, one per split ({ADVICE})"
+        raise wrong_value(where, "number of families", len(families), allowed)
     chosen = _deal(brings, np.array(list(fractions.values())), rng)
     names = dict(zip(families, (list(fractions)[s] for s in chosen), strict=True))
     return pd.DataFrame({"structure": table["structure"], "split": table["group"].map(names)})

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from pesloss.data.isolated import compared_with_means
 from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
 from pesloss.errors import PeslossError
@@ -77,6 +78,21 @@ def fit_statistics(
         n_structures=len(train),
         n_families=int(train["group"].nunique()),
     )
+
+
+def compared_with_references(fitted: DatasetStatistics, structures: Sequence[Atoms]) -> list[str]:
+    """Compare μ_z with the energies of isolated atoms that the dataset's files had, in sentences.
+
+    Parameters
+    ----------
+    fitted
+        Statistics of the training split.
+    structures
+        Of the dataset; the recipe in the first one's ``info`` holds the energies, if any, in eV.
+    """
+    recipe = structures[0].info.get("recipe", {}) if structures else {}
+    found = recipe.get("reference_energies", {})
+    return compared_with_means(found, fitted.species, fitted.mean, fitted.mean_se)
 
 
 def _shared(

@@ -4,30 +4,57 @@ Chosen from what passes the checks, with about equal numbers in each doubling of
 questions of the suite are about size.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pesloss.data.checks import Limits
 from pesloss.data.fetch import SourceFile
 from pesloss.data.grouping import GroupRule, PhaseRule
 from pesloss.data.labels import Labels
+from pesloss.data.own_files import all_matched
+from pesloss.data.readers import reader_names
 from pesloss.specification import PositiveInt, Strict
+
+
+def _known_format(format: str) -> str:
+    if format not in reader_names():
+        raise ValueError(f"{format!r} is no format; allowed: {', '.join(reader_names())}")
+    return format
+
+
+def _usable_pattern(pattern: str) -> str:
+    if not pattern.strip() or "\0" in pattern:
+        raise ValueError("allowed: a file, a folder or a pattern such as data/*.xyz")
+    return pattern
+
+
+Format = Annotated[str, AfterValidator(_known_format)]
+Pattern = Annotated[str, AfterValidator(_usable_pattern)]
 
 
 class Source(Strict):
     """Files of one format, and what their keys mean."""
 
     files: tuple[SourceFile, ...] = Field((), description="files to fetch, with URL and hash")
-    paths: tuple[str, ...] = Field((), description="files of one's own, from the project's folder")
+    paths: tuple[Pattern, ...] = Field(
+        (),
+        description="files of one's own, from the project's folder: names, folders, or patterns "
+        "with *, ? and ** (any folders); ~ is the home folder",
+    )
     load_atoms: str | None = Field(None, description="name of a dataset of load-atoms")
-    format: str = Field("extxyz", description="file in src/pesloss/data/readers")
+    format: Format = Field("extxyz", description="file in src/pesloss/data/readers")
     labels: Labels = Field(description="keys of energy and forces, and their units")
     groups: GroupRule = Field(description="which structures go to one split together")
     phase: PhaseRule = Field(
         PhaseRule(by="constant", constant="all"),
         description="what the structures are, for claims by phase",
     )
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _one_path(cls, paths: object) -> object:
+        return (paths,) if isinstance(paths, str) else paths
 
     @field_validator("groups", mode="before")
     @classmethod
@@ -68,6 +95,16 @@ class Recipe(Strict):
     check_units: Literal["strict", "report"] = Field(
         "strict", description="what a failed check of units does: end the job, or be reported"
     )
+
+    def own_files(self) -> list[str]:
+        """Return the files that ``paths`` of all sources name now.
+
+        Raises
+        ------
+        PeslossError
+            When one cannot be had, or is there twice.
+        """
+        return all_matched(path for source in self.sources for path in source.paths)
 
     @property
     def has_forces(self) -> bool:

@@ -1,40 +1,66 @@
 """Bytes of a file, unpacked within limits."""
 
+import bz2
+import codecs
 import gzip
 import io
 import json
+import lzma
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pesloss.errors import PeslossError
 from pesloss.surroundings import pass_on
 
 Content = bytes | Path
-GZIP = b"\x1f\x8b"
+PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
+    b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
+    b"BZh": ("bzip2", bz2.BZ2File),
+}
+ZIP = b"PK\x03\x04"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_UNPACKED = 2**30  # bytes; a small file may unpack to more than the memory holds
 
 
 def bytes_of(name: str, content: Content) -> bytes:
-    """Return the content, unpacked where it is gzipped.
+    """Return the content, unpacked where it is packed by gzip, xz or bzip2.
 
     Raises
     ------
     PeslossError
-        When it is cut off or would unpack to more than ``MAX_UNPACKED`` bytes.
+        When it is cut off, would unpack to more than ``MAX_UNPACKED`` bytes, or is a ZIP.
     """
     packed = content.read_bytes() if isinstance(content, Path) else content
-    if not packed.startswith(GZIP):
-        return packed
+    if not packed:
+        raise PeslossError(f"{name}: the file is empty")
+    if packed.startswith(ZIP):
+        raise PeslossError(f"{name}: a ZIP; unpack it first")
+    for magic, (kind, opened) in PACKED.items():
+        if packed.startswith(magic):
+            return _unpacked(name, packed, kind, opened)
+    return packed
+
+
+def unpacked(name: str, content: Content) -> Content:
+    """Return the content itself where it is not packed, else its unpacked bytes."""
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+        start = file.read(max(map(len, PACKED)))
+    plain = bool(start) and not start.startswith((*PACKED, ZIP))
+    return content if plain else bytes_of(name, content)
+
+
+def _unpacked(name: str, packed: bytes, kind: str, opened: Callable[[IO[bytes]], Any]) -> bytes:
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-            unpacked = stream.read(MAX_UNPACKED + 1)
-    except (EOFError, MemoryError, OSError, zlib.error) as error:
+        with opened(io.BytesIO(packed)) as stream:
+            unpacked: bytes = stream.read(MAX_UNPACKED + 1)
+    except (EOFError, MemoryError, OSError, zlib.error, lzma.LZMAError) as error:
         pass_on(error, name)
-        raise PeslossError(f"{name}: truncated or not gzip ({error})") from None
+        raise PeslossError(f"{name}: truncated or not {kind} ({error})") from None
     check_size(name, len(unpacked))
     return unpacked
 
@@ -52,17 +78,23 @@ def check_size(name: str, size: int) -> None:
 
 
 def text_of(name: str, content: Content) -> str:
-    """Return the content as text.
+    """Return the content as text: UTF-8, or UTF-16 with its mark; lines end with a line feed.
 
     Raises
     ------
     PeslossError
-        When it is binary.
+        When it is binary or in another encoding, with the line.
     """
+    found = bytes_of(name, content)
+    encoding = "utf-16" if found.startswith(UTF_16) else "utf-8-sig"
     try:
-        return bytes_of(name, content).decode("utf-8")
-    except UnicodeDecodeError:
-        raise PeslossError(f"{name}: not a text file") from None
+        text = found.decode(encoding)
+    except UnicodeDecodeError as error:
+        line, byte = found.count(b"\n", 0, error.start) + 1, found[error.start]
+        raise PeslossError(
+            f"{name}: not a text file in UTF-8 (line {line} has the byte 0x{byte:02x})"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def list_of(name: str, content: Content) -> list[Any]:

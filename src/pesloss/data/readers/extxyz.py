@@ -1,6 +1,8 @@
 """Extended XYZ, plain or gzipped. Keys: those of the comment line, and the columns' names."""
 
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,7 +17,7 @@ from pesloss.errors import PeslossError
 def read(name: str, content: Content, labels: Labels) -> Iterator[Frame]:
     """Yield the frames; see ``pesloss.data.readers``."""
     for index, text in enumerate(_texts(name, text_of(name, content))):
-        yield frame_of(name, f"@{index}", partial(_parsed, text), labels)
+        yield frame_of(name, f"@{index}", partial(_parsed, text, labels), labels)
 
 
 def _texts(name: str, text: str) -> Iterator[str]:
@@ -45,9 +47,10 @@ def _n_atoms(name: str, place: int, line: str) -> int:
     return int(line)
 
 
-def _parsed(text: str) -> Raw:
+def _parsed(text: str, labels: Labels) -> Raw:
     if not text.endswith("\n"):
         raise BadFrame("the last line has no end: it may be cut off")
+    _check_once(text.split("\n", 2)[1], labels)
     try:
         atoms: Any = ase.io.read(io.StringIO(text), index=0, format="extxyz")
     except KeyError as error:
@@ -57,3 +60,12 @@ def _parsed(text: str) -> Raw:
         key: atoms.arrays[key] for key in atoms.arrays if key not in ("numbers", "positions")
     }
     return Raw(atoms, {**atoms.info, **columns, **results}, atoms.info)
+
+
+def _check_once(comment: str, labels: Labels) -> None:
+    """Refuse a label that is given twice: ASE would take the last."""
+    plain = re.sub(r'"[^"]*"|\'[^\']*\'|\{[^}]*\}|\[[^]]*\]', "", comment)
+    counts = Counter(re.findall(r"(\S+?)\s*=", plain))
+    for key in filter(None, (labels.energy, labels.stress)):
+        if counts[key] > 1:
+            raise BadFrame(f"key {key!r} is there {counts[key]} times")
