@@ -17,6 +17,7 @@ from pesloss.data.isolated import differing, is_isolated
 from pesloss.data.means import about_means
 from pesloss.data.outliers import Assessment, assessed
 from pesloss.data.unit_checks import check_units
+from pesloss.data.unit_hints import about_energies, about_lengths
 from pesloss.errors import PeslossError
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
@@ -146,7 +147,7 @@ def checked(
     ------
     PeslossError
         When no structure is left but may not be, with the number of frames that each check left
-        out and the first reason of each.
+        out and the first reason of each; when all energies are zero.
     """
     found = list(frames)
     limits = limits or Limits()
@@ -156,11 +157,13 @@ def checked(
     left_out = pd.concat([left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
     kept = [item for i, item in enumerate(kept) if i not in assessment.absurd]
     if not kept and not may_be_empty:
-        why = _why(left_out, alone)
+        why = "; ".join([_why(left_out, alone), *about_lengths(found)])
         raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
     notes = _about_isolated(alone) + _about_left_out(left_out) + assessment.notes
     if kept:
-        notes += about_means([atoms for _, atoms in kept]) + _about_forces(kept, forces)
+        structures = [atoms for _, atoms in kept]
+        notes += about_lengths(found) + about_energies(structures)
+        notes += about_means(structures) + _about_forces(kept, forces)
     return _result(kept, alone, left_out, notes)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pesloss.errors import PeslossError
 from pesloss.scales import Scales
+from pesloss.statistics.checks import check_enough
 from pesloss.statistics.energy import EnergyStandardizer
 from pesloss.statistics.forces import ForceStandardizer
 
@@ -36,9 +37,11 @@ def fit_scales(
     Raises
     ------
     PeslossError
-        When the data are empty, not finite, of shapes that do not fit, or leave no spread.
+        When the data are empty, not finite, of shapes that do not fit, too few, or leave no spread.
     """
     plain = EnergyStandardizer().fit(composition, energy, species)
+    scale = _positive(plain.species_scale())
+    check_enough(composition, species, "scales")
     shared = EnergyStandardizer(shared="one").fit(composition, energy, species)
     eta: tuple[float, ...] = ()
     if forces is not None and numbers is not None:
@@ -47,7 +50,7 @@ def fit_scales(
     return Scales(
         species=tuple(species),
         mean=_floats(plain.mean_),
-        local_energy_scale=_floats(_positive(plain.species_scale())),
+        local_energy_scale=_floats(scale),
         correlated_scale=_floats(shared.std_),
         shared_scale=_floats(shared.shared_std_),
         structure_scale=float(shared.structure_std_),
