@@ -14,9 +14,10 @@ from torch import Tensor
 from pesloss import drawing, losses
 from pesloss.__main__ import main
 from pesloss.batches import Batch
+from pesloss.controls import is_control
 from pesloss.figures._runs import comparable
 from pesloss.models import Prediction
-from pesloss.runs import Run, is_control
+from pesloss.runs import Run
 from pesloss.training import loop
 from pesloss.training.adam import Adam
 from pesloss.training.loop import Training, weights_digest

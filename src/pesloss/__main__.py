@@ -9,12 +9,12 @@ from ase import Atoms
 from ase.io import read, write
 
 from pesloss.adapters.weights import CODES, weighted
+from pesloss.controls import is_control
 from pesloss.errors import PeslossError
 from pesloss.files import write_text, written_whole
 from pesloss.losses import names
 from pesloss.losses.presets import table
 from pesloss.more_seeds import add_seeds
-from pesloss.runs import is_control
 from pesloss.scales import Scales
 from pesloss.statistics.scales import fit_structures
 

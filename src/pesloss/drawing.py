@@ -17,9 +17,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from pesloss import wording
+from pesloss.controls import is_control
 from pesloss.errors import wrong_value
 from pesloss.files import read_table, write_table, written_whole
-from pesloss.runs import is_control
 
 STYLE: Any = {
     "axes.edgecolor": "#888888",

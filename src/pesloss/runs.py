@@ -10,7 +10,6 @@ from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import parse
 
 BASE = "base"
-CONTROL = "control_"
 WILDCARDS = (
     "{dataset}/{model}/{variant}/{energy_loss}-{force_loss}-{metric}"
     "/weight-{force_weight}/seed-{seed}"
@@ -82,14 +81,6 @@ class Run:
         """The run as columns of a tidy table."""
         shown = {key: value for key, value in asdict(self).items() if key != "changes"}
         return {**shown, "variant": self.variant}
-
-
-def is_control(loss: str) -> bool:
-    """Tell a loss that only tests the comparison of losses (``control_…``) from one to train with.
-
-    Controls are left out of figures and of what is offered to users.
-    """
-    return loss.startswith(CONTROL)
 
 
 def shortest(value: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pesloss.runs import is_control
+from pesloss.controls import is_control
 
 CELL = ["dataset", "model", "energy_loss"]
 

@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
+from pesloss.controls import is_control
 from pesloss.errors import wrong_value
 from pesloss.losses.base import EnergyLoss, ForceLoss, PowerLoss
 from pesloss.losses.metrics import METRICS
-from pesloss.runs import is_control
 
 __all__ = [
     "METRICS",
