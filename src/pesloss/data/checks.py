@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,20 @@ from matscipy.neighbours import neighbour_list
 from pydantic import Field
 from scipy.spatial import cKDTree
 
+from pesloss.data.isolated import differing, is_isolated
 from pesloss.data.unit_checks import check_units
+from pesloss.errors import PeslossError
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
-__all__ = ["COLUMNS", "Limits", "check_structures", "check_units", "source_of"]
+__all__ = [
+    "COLUMNS",
+    "Checked",
+    "Limits",
+    "check_structures",
+    "check_units",
+    "checked",
+    "source_of",
+]
 
 COLUMNS = ["source", "check", "reason"]
 SAME = 1e-6  # Å; two structures closer than that in every coordinate are one
@@ -44,6 +55,109 @@ class Limits(Strict):
 Check = Callable[[Atoms, Limits], str | None]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A set of structures that can be trained on, and what became of the others.
+
+    Attributes
+    ----------
+    kept
+        Structures to train on, in the order given.
+    places
+        Their places among the frames given.
+    isolated
+        Isolated atoms with an energy: reference energies (E0), see `pesloss.data.isolated`.
+    left_out
+        Columns source, check and reason: every other frame.
+    notes
+        What the reader should know of those kept, a sentence each.
+    """
+
+    kept: list[Atoms]
+    places: list[int]
+    isolated: list[Atoms]
+    left_out: pd.DataFrame
+    notes: list[str]
+
+    @property
+    def unused(self) -> pd.DataFrame:
+        """Columns source, check and reason of all that is not kept, isolated atoms included."""
+        rows = [
+            (source_of(atoms, -1), "reference energy", f"an isolated atom of {atoms.symbols[0]}")
+            for atoms in self.isolated
+        ]
+        return pd.concat([self.left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+
+
+def checked(
+    frames: Iterable[Atoms],
+    limits: Limits | None = None,
+    forces: bool | None = None,
+    where: str = "data",
+) -> Checked:
+    """Check a training set as a whole: the one border of workflow and command line.
+
+    Parameters
+    ----------
+    frames
+        With energy (eV) and forces (eV/Å) in a calculator, and their source in ``info``.
+    limits
+        What they have to keep to; the defaults when not given.
+    forces
+        Whether there have to be forces; None: those that are there are checked.
+    where
+        What to call the frames in an error: the file or the dataset.
+
+    Raises
+    ------
+    PeslossError
+        When no structure is left, with the number of frames that each check left out and the
+        first reason of each.
+    """
+    found = list(frames)
+    good, left_out = _sifted(found, limits or Limits(), forces)
+    alone = [atoms for _, atoms in good if is_isolated(atoms)]
+    kept = [(place, atoms) for place, atoms in good if not is_isolated(atoms)]
+    if not kept:
+        raise PeslossError(
+            f"{where}: no structure is left of {len(found)}: {_why(left_out, alone)}"
+        )
+    notes = _about_isolated(alone) + _about_forces([atoms for _, atoms in kept], forces)
+    return Checked(
+        [atoms for _, atoms in kept], [place for place, _ in kept], alone, left_out, notes
+    )
+
+
+def _why(left_out: pd.DataFrame, alone: Sequence[Atoms]) -> str:
+    """Count the frames by check, with the first reason of each."""
+    rows = left_out.groupby("check", sort=False)
+    lines = [f"{len(rows_of)} by {name} ({rows_of.reason.iloc[0]})" for name, rows_of in rows]
+    lines += [f"{len(alone)} isolated atoms (reference energies)"] if alone else []
+    return "; ".join(lines) or "there was none"
+
+
+def _about_isolated(alone: Sequence[Atoms]) -> list[str]:
+    if not alone:
+        return []
+    named = ", ".join(f"{source_of(atoms, -1)} ({atoms.symbols[0]})" for atoms in alone[:10])
+    more = f" and {len(alone) - 10} more" if len(alone) > 10 else ""
+    line = f"{len(alone)} isolated atoms are reference energies (E0), left out: {named}{more}"
+    return [line, *differing(alone)]
+
+
+def _about_forces(kept: Sequence[Atoms], forces: bool | None) -> list[str]:
+    lacking = [i for i, atoms in enumerate(kept) if "forces" not in _results(atoms)]
+    if forces is False or not lacking:
+        return []
+    if len(lacking) == len(kept):
+        return ["no structure has forces: there is no force scale η"]
+    first = source_of(kept[lacking[0]], lacking[0])
+    return [
+        f"{len(lacking)} of {len(kept)} structures have no forces, the first {first}: "
+        "there is no force scale η"
+    ]
+
+
 def check_structures(
     frames: Iterable[Atoms], limits: Limits | None = None, forces: bool = True
 ) -> tuple[list[Atoms], pd.DataFrame]:
@@ -64,18 +178,38 @@ def check_structures(
     and reason (the first one, in words with numbers). Of structures that are the same up to the
     order of their atoms, the first that passes the other checks is kept.
     """
-    limits = limits or Limits()
-    checks = [name for name in CHECKS if forces or name not in OF_FORCES]
-    kept: list[Atoms] = []
+    good, left_out = _sifted(frames, limits or Limits(), forces)
+    alone = [atoms for _, atoms in good if is_isolated(atoms)]
+    kept = [atoms for _, atoms in good if not is_isolated(atoms)]
+    return kept, Checked(kept, [], alone, left_out, []).unused
+
+
+def _sifted(
+    frames: Iterable[Atoms], limits: Limits, forces: bool | None
+) -> tuple[list[tuple[int, Atoms]], pd.DataFrame]:
+    """Return the frames that pass with their places, and a table of the others."""
+    kept: list[tuple[int, Atoms]] = []
     rows: list[tuple[str, str, str]] = []
     seen: dict[tuple[bytes, int], list[Atoms]] = defaultdict(list)
     for index, atoms in enumerate(frames):
-        found = _first_failure(atoms, limits, checks) or _duplicate(atoms, seen)
+        checks = _checks_for(atoms, forces)
+        found = _first_failure(atoms, limits, checks)
+        if found is None and not is_isolated(atoms):
+            found = _duplicate(atoms, seen)
         if found is None:
-            kept.append(atoms)
+            kept.append((index, atoms))
         else:
             rows.append((source_of(atoms, index), *found))
     return kept, pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _checks_for(atoms: Atoms, forces: bool | None) -> list[str]:
+    """Return the names of the checks of a frame; of an isolated atom only the energy counts."""
+    if forces is None:
+        forces = "forces" in _results(atoms)
+    if is_isolated(atoms):
+        return list(OF_ISOLATED)
+    return [name for name in CHECKS if forces or name not in OF_FORCES]
 
 
 def source_of(atoms: Atoms, index: int) -> str:
@@ -197,6 +331,7 @@ CHECKS: dict[str, Check] = {
     "isolated atom": _isolated_atom,
 }
 OF_FORCES = ("forces", "net force")
+OF_ISOLATED = ("energy",)
 
 
 def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tuple[str, str] | None:
