@@ -17,16 +17,22 @@ from pesloss.losses.presets import table
 from pesloss.more_seeds import add_seeds
 from pesloss.scales import Scales
 from pesloss.statistics.scales import fit_structures
+from pesloss.surroundings import ending, pass_on, terminable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 1 with one line on stderr where an input is wrong."""
+    """Run one command; where it cannot, return 1 (130 after Ctrl-C) with one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
-    except PeslossError as error:
-        sys.stderr.write(f"pesloss: {error}\n")
-        return 1
+        with terminable():
+            options.run(options)
+            sys.stdout.flush()
+    except BaseException as error:
+        end = ending(error)
+        if end is None:
+            raise
+        sys.stderr.write(f"pesloss: {end.line}\n" if end.line else "")
+        return end.status
     return 0
 
 
@@ -100,6 +106,7 @@ def structures_in(path: Path) -> list[Atoms]:
         return list(read(path, ":"))
     except Exception as error:
         # ASE's readers raise whatever they stumble upon.
+        pass_on(error, path)
         message = " ".join(str(error).split()) or type(error).__name__
         raise PeslossError(f"{path}: cannot be read ({message})") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pesloss import provenance, wording
-from pesloss.files import read_json, read_table
+from pesloss.files import is_scratch, read_json, read_table
 from pesloss.runs import RUN_COLUMNS, Run, settings_of
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.workflow import COST_SUFFIX
@@ -42,7 +42,8 @@ def cost_table(logs: Path) -> pd.DataFrame:
     DataFrame
         rule, n_jobs, seconds in all, seconds of the longest job, peak memory in MiB.
     """
-    found = [read_json(path, ("rule", "seconds")) for path in sorted(logs.rglob(f"*{COST_SUFFIX}"))]
+    files = sorted(path for path in logs.rglob(f"*{COST_SUFFIX}") if not is_scratch(path))
+    found = [read_json(path, ("rule", "seconds")) for path in files]
     jobs = pd.DataFrame(found, columns=["rule", "seconds", "peak_memory_mib"])
     table = jobs.groupby("rule").agg(
         n_jobs=("seconds", "count"),

@@ -1,13 +1,17 @@
 """Files that are either whole or absent: write aside, then rename; check on reading."""
 
+import errno
+import fcntl
 import gzip
 import io
 import json
 import os
+import re
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +19,10 @@ import numpy as np
 import pandas as pd
 
 from pesloss.errors import PeslossError
+from pesloss.surroundings import SCRATCH, pass_on, writing
+
+SCRATCH_NAME = re.compile(re.escape(SCRATCH) + r"[a-z0-9_]{8}(\..*)?")
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
@@ -22,25 +30,110 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     """Yield a scratch path in the same folder that becomes ``path`` when the block succeeds.
 
     The scratch file keeps the suffix of ``path``, since writers choose a format by it. When the
-    block raises, the scratch file is removed and ``path`` is left as it was.
+    block raises, the scratch file is removed and ``path`` is left as it was; a process that is
+    killed leaves it behind, and the next one that writes to the folder removes it. A link is
+    followed. File and folder are synchronised before and after the renaming: when the machine
+    loses power, ``path`` is the old file or the new one, on file systems that keep their word.
+
+    Raises
+    ------
+    PeslossError
+        One line: the file, what the machine refused (space, permission, …) and what to do.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="".join(path.suffixes))
-    os.close(handle)
-    scratch = Path(name)
+    with writing(path):
+        target = _target(Path(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(target.parent)
+        lock, scratch = _claimed(target)
     try:
-        yield scratch
-        scratch.chmod(0o644)
-        scratch.replace(path)
+        with writing(path):
+            yield scratch
+            scratch.chmod(0o644)
+            _synchronise(scratch)
+            scratch.replace(target)
+            with suppress(OSError):
+                _synchronise(target.parent)
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _target(path: Path) -> Path:
+    """Return what is to be replaced; nothing that is no file, /dev/stdout for one, ever is."""
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if target.exists() and not target.is_file():
+        raise PeslossError(f"{path}: is a device or a pipe; allowed: the name of a file")
+    return target
+
+
+def _claimed(target: Path) -> tuple[int, Path]:
+    """Make a scratch file, locked as long as this process lives."""
+    while True:
+        lock, name = tempfile.mkstemp(
+            dir=target.parent, prefix=SCRATCH, suffix="".join(target.suffixes)
+        )
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return lock, Path(name)
+        os.close(lock)
+
+
+def _synchronise(path: Path) -> None:
+    """Wait until the disk has what was written: some disks say only then that they are full."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def is_scratch(path: Path) -> bool:
+    """Tell whether a file is one that `written_whole` has not finished."""
+    return SCRATCH_NAME.fullmatch(path.name) is not None
+
+
+def remove_abandoned(folder: Path) -> list[Path]:
+    """Remove the scratch files of processes that were killed; return which.
+
+    A living process, also one on another machine or in another container, holds a lock on its own.
+    Where the file system has no locks nothing is removed.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        found = [Path(entry.path) for entry in entries if entry.name.startswith(SCRATCH)]
+        return [path for path in found if is_scratch(path) and _removed(path)]
+    return []
+
+
+def _removed(path: Path) -> bool:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                path.unlink()
+                return True
+        finally:
+            os.close(handle)
+    return False
 
 
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` to ``path`` whole or not at all."""
     with written_whole(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write ``content`` to ``path`` whole or not at all."""
+    with written_whole(path) as scratch:
+        scratch.write_bytes(content)
 
 
 def write_json(path: Path | str, content: Any) -> None:
@@ -54,13 +147,12 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     Raises
     ------
     PeslossError
-        When the file is missing, is truncated, is no JSON object or lacks a key.
+        When the file is missing, cannot be read, is truncated, is no JSON object or lacks a key.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (MemoryError, OSError, RecursionError, ValueError) as error:
+        pass_on(error, path)
         raise PeslossError(f"{path}: not a JSON file ({error}); delete it and run again") from None
     if not isinstance(content, dict):
         raise PeslossError(f"{path}: not a JSON object; delete it and run again")
@@ -75,8 +167,7 @@ def write_table(path: Path | str, table: pd.DataFrame) -> None:
     content = table.to_csv(index=False, lineterminator="\n").encode("utf-8")
     if str(path).endswith(".gz"):
         content = gzip.compress(content, compresslevel=4, mtime=0)
-    with written_whole(path) as scratch:
-        scratch.write_bytes(content)
+    write_bytes(path, content)
 
 
 def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
@@ -87,7 +178,7 @@ def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
     Raises
     ------
     PeslossError
-        When the file is missing, is truncated, is no table or lacks a column.
+        When the file is missing, cannot be read, is truncated, is no table or lacks a column.
     """
     try:
         content = Path(path).read_bytes()
@@ -96,9 +187,8 @@ def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
         table = pd.read_csv(
             io.BytesIO(content), float_precision="round_trip", keep_default_na=False, na_values=[""]
         )
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except (EOFError, OSError, ValueError, zlib.error) as error:
+    except (EOFError, MemoryError, OSError, ValueError, zlib.error) as error:
+        pass_on(error, path)
         reason = " ".join(str(error).split())
         raise PeslossError(f"{path}: not a table ({reason}); delete it and run again") from None
     if not content.endswith(b"\n"):
@@ -126,12 +216,12 @@ def read_arrays(path: Path | str, names: Sequence[str], what: str) -> dict[str, 
     Raises
     ------
     PeslossError
-        When the file is missing, truncated, no such archive or lacks an array.
+        When the file is missing, cannot be read, is truncated, is no such archive or lacks an
+        array; when there is no memory for it.
     """
     try:
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {name: archive[name] for name in names}
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except Exception as error:
+    except Exception as error:  # NumPy has no exception of its own for every damage
+        pass_on(error, path)
         raise PeslossError(f"{path}: not {what} ({error}); delete it and run again") from None

@@ -6,10 +6,14 @@ Where there is no compiler, `load` returns None and `pesloss.messages` computes 
 import ctypes
 import hashlib
 import os
+import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,9 @@ from typing import Any
 import torch
 
 from pesloss.devices import CPU
-from pesloss.files import written_whole
+from pesloss.errors import PeslossError
+from pesloss.files import write_bytes
+from pesloss.surroundings import cache_folder
 
 # For every pair p of atoms i and j: features x and messages g of atoms, filters w (n) of pairs and
 # directions u (3). Rows of x, w, u and g are `rx`, `rw`, `ru` and `rg` numbers apart, channels n.
@@ -116,6 +122,7 @@ void vector_u(HEAD, const REAL *g, int64_t rg, const REAL *x, int64_t rx, const 
   }
 }
 """
+LONGEST = 300  # seconds that a compiler is waited for; it takes less than one
 REALS = {torch.float32: "float", torch.float64: "double"}
 ARCHITECTURES = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
 OPERANDS = {
@@ -128,19 +135,19 @@ OPERANDS = {
 }
 
 
+class _NoLoops(Exception):
+    """Why there are no compiled loops."""
+
+
 @cache
 def load(dtype: torch.dtype) -> dict[str, Any] | None:
-    """Return the loops for tensors of ``dtype``; None without a compiler that can make them."""
-    words = shlex.split(os.environ.get("CC") or "cc")
-    compiler = shutil.which(words[0]) if words else None
-    if compiler is None or dtype not in REALS:
-        return None
-    flags = [*words[1:], "-O3", "-fopenmp-simd", "-shared", "-fPIC", f"-DREAL={REALS[dtype]}"]
-    architecture = ARCHITECTURES.get(torch.backends.cpu.get_cpu_capability())
-    flags += [f"-march={architecture}"] if architecture else []
+    """Return the loops for tensors of ``dtype``; None where they cannot be compiled or loaded.
+
+    A library in the cache is loaded only when it is what was written there, and by this user.
+    """
     try:
-        library = ctypes.CDLL(str(_compiled(compiler, flags)))
-    except (OSError, subprocess.SubprocessError):
+        library = _library(dtype)
+    except _NoLoops:
         return None
     loops = {name: getattr(library, name) for name in OPERANDS}
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
@@ -150,19 +157,111 @@ def load(dtype: torch.dtype) -> dict[str, Any] | None:
     return loops
 
 
-def _compiled(compiler: str, flags: list[str]) -> Path:
-    key = hashlib.sha256("\n".join([compiler, sys.platform, *flags, SOURCE]).encode()).hexdigest()
-    folder = Path(os.environ.get("PESLOSS_CACHE") or "~/.cache/pesloss").expanduser()
-    library = folder / "kernels" / f"{key[:20]}.so"
-    if not library.exists():
-        with written_whole(library) as scratch:
-            command = [compiler, "-x", "c", *flags, "-o", str(scratch), "-"]
-            subprocess.run(command, input=SOURCE, text=True, capture_output=True, check=True)
-    return library
+def _library(dtype: torch.dtype) -> ctypes.CDLL:
+    compiler, flags = _compiler(), _flags(dtype)
+    folder = _kept_in()
+    key = _key(compiler, flags)
+    if folder is not None:
+        for path in sorted(folder.glob(f"{key}-*.so")):
+            with suppress(OSError):
+                if _is_as_written(path):
+                    return ctypes.CDLL(str(path))
+    try:
+        return _compiled(compiler, flags, folder, key)
+    except (OSError, PeslossError, subprocess.SubprocessError) as error:
+        raise _NoLoops(_reason(error)) from None
+
+
+def _compiler() -> list[str]:
+    chosen = os.environ.get("CC") or "cc"
+    try:
+        words = shlex.split(chosen)
+    except ValueError as error:
+        raise _NoLoops(f"CC is {chosen!r} ({error})") from None
+    found = shutil.which(words[0]) if words else None
+    if found is None:
+        raise _NoLoops(f"no C compiler {chosen!r}")
+    return [found, *words[1:]]
+
+
+def _flags(dtype: torch.dtype) -> list[str]:
+    if dtype not in REALS:
+        raise _NoLoops(f"there are none for {dtype}")
+    flags = ["-O3", "-fopenmp-simd", "-shared", "-fPIC", f"-DREAL={REALS[dtype]}"]
+    architecture = ARCHITECTURES.get(torch.backends.cpu.get_cpu_capability())
+    return flags + ([f"-march={architecture}"] if architecture else [])
+
+
+def _key(compiler: list[str], flags: list[str]) -> str:
+    """Return what tells apart libraries of other sources, compilers, settings and processors."""
+    about = os.stat(compiler[0])
+    machine = [sys.platform, platform.machine(), str(about.st_size), str(about.st_mtime_ns)]
+    parts = [*compiler, *flags, *machine, SOURCE]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+
+
+def _kept_in() -> Path | None:
+    """Return the folder of compiled loops, made where it is not; None unless it is one's own."""
+    try:
+        folder = cache_folder() / "kernels"
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            return None
+        folder.chmod(0o755)
+        return folder
+    except (OSError, PeslossError):
+        return None
+
+
+def _is_own(path: Path) -> bool:
+    """Tell whether nobody else can have written the file ``path``."""
+    about = path.lstat()
+    own = about.st_uid == os.geteuid() and stat.S_ISREG(about.st_mode)
+    return own and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_as_written(path: Path) -> bool:
+    """Tell whether a library has the digest in its name: the loader dies of one that is cut."""
+    if not _is_own(path):
+        return False
+    return path.stem.partition("-")[2] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _compiled(compiler: list[str], flags: list[str], folder: Path | None, key: str) -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory(prefix="pesloss-") as place:
+        built = Path(place) / "kernels.so"
+        command = [*compiler, "-x", "c", *flags, "-o", str(built), "-"]
+        given = SOURCE.encode()
+        subprocess.run(command, input=given, capture_output=True, check=True, timeout=LONGEST)
+        content = built.read_bytes()
+        kept = folder and folder / f"{key}-{hashlib.sha256(content).hexdigest()}.so"
+        if kept:
+            with suppress(OSError, PeslossError):  # a full cache is no hindrance
+                write_bytes(kept, content)
+                return ctypes.CDLL(str(kept))
+        return ctypes.CDLL(str(built))  # may be removed once it is loaded
+
+
+def _reason(error: OSError | PeslossError | subprocess.SubprocessError) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        first = lines[0] if lines else f"the C compiler ends with status {error.returncode}"
+        return next((line for line in lines if "error" in line), first)[:200]
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"the C compiler does not end within {LONGEST} s"
+    if isinstance(error, FileNotFoundError) and str(error.filename).endswith(".so"):
+        return "the C compiler writes nothing"
+    return " ".join(str(error).split())[:200]
 
 
 def described(device: torch.device = CPU) -> str:
-    """Say in a few words how sums over pairs are computed on a device."""
+    """Say in a few words how sums over pairs are computed on a device, and why not in C."""
     if device.type != "cpu":
         return "torch"
-    return "compiled C" if load(torch.float32) else "torch, for want of a working C compiler"
+    if load(torch.float32):
+        return "compiled C"
+    try:
+        _library(torch.float32)
+    except _NoLoops as reason:
+        return f"torch, for want of compiled loops ({reason})"
+    return "torch"

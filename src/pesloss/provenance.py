@@ -5,10 +5,13 @@ import platform
 import resource
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+HERE = Path(__file__).parent
+GIT_SECONDS = 30  # a slow network disk answers within that
 PACKAGES = (
     "torch",
     "schnetpack",
@@ -33,20 +36,62 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class Source:
+    """The commit of the source tree, or why it is not known."""
+
+    commit: str
+    unknown_since: str | None = None
+
+    def columns(self) -> dict[str, str]:
+        """Return what a record says of it; the reason only where there is one."""
+        reason = {"commit_unknown_since": self.unknown_since} if self.unknown_since else {}
+        return {"commit": self.commit, **reason}
+
+
 def commit() -> str:
-    """Return the commit of the source tree, with ``+changes`` when files differ from it."""
-    here = Path(__file__).parent
+    """Return the commit of the source tree, with ``+changes`` when files differ from it.
 
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
+    "unknown" where git cannot tell: see `source`.
+    """
+    return source().commit
 
-    found = git("rev-parse", "HEAD")
-    if not found:
-        return "unknown"
-    return found + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+def source(folder: Path = HERE) -> Source:
+    """Return the commit of the source tree in ``folder``, or why git cannot tell it.
+
+    Git may be missing or refuse (another user's checkout), and there may be no repository, or only
+    one that holds an environment in which this package is installed: no reason to lose a result.
+    """
+    try:
+        _git(folder, "ls-files", "--error-unmatch", "--", ".")
+        found = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError) as error:
+        return Source("unknown", _reason(error))
+    return Source(found + ("+changes" if changed else ""))
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "--no-optional-locks", *words],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+        timeout=GIT_SECONDS,
+    )
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"git: no answer for {GIT_SECONDS} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = error.stderr.decode("utf-8", "replace").split("\n")
+        return f"git: {lines[0].strip() or f'status {error.returncode}'}"
+    if isinstance(error, FileNotFoundError) and error.filename == "git":
+        return "git: no such command"
+    return f"git: {error}"
 
 
 def current_memory_mib() -> float:

@@ -1,10 +1,11 @@
 """What every script of the workflow has in common: its log, its errors, its cost."""
 
+import io
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -15,6 +16,7 @@ from pesloss import provenance
 from pesloss.errors import PeslossError
 from pesloss.files import write_json
 from pesloss.progress import progress
+from pesloss.surroundings import ending, terminable, writing
 
 T = TypeVar("T")
 COST_SUFFIX = ".cost.json"
@@ -41,31 +43,64 @@ class Job:
         yield from self.progress(items, len(items))
 
 
+class _Log(io.TextIOWrapper):
+    """A log that says in one line when it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            super().__init__(path.open("wb"), encoding="utf-8", line_buffering=True)
+
+    def write(self, text: str) -> int:
+        """Write ``text``; whole lines at once."""
+        with writing(self.path):
+            return super().write(text)
+
+    def close(self) -> None:
+        """Write the rest."""
+        with writing(self.path):
+            super().close()
+
+
 @contextmanager
 def job(snakemake: Any) -> Iterator[Job]:
     """Run the body of a workflow script.
 
-    A mistake of the user's ends the job with one line; any other failure leaves its traceback in
-    the log. Time since the start of the process, imports included, and peak memory go into a file
-    beside the log.
+    A mistake of the user's, what the machine refuses (space, permission, memory), Ctrl-C and
+    SIGTERM end the job with one line; any other failure leaves its traceback in the log. Time since
+    the start of the process, imports included, and peak memory go into a file beside the log.
     """
     path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
     label = f"{snakemake.rule} {' '.join(map(str, snakemake.wildcards))}".strip()
-    with path.open("w", encoding="utf-8") as log:
-        try:
-            yield Job(label, log)
-        except PeslossError as error:
-            log.write(f"{error}\n")
-            sys.stderr.write(f"{label}: {error}\n")
-            sys.exit(1)
-        except Exception:
-            log.write(traceback.format_exc())
+    try:
+        with terminable(), _Log(path) as log:
+            with _failure_in(log, label):
+                yield Job(label, log)
+            write_json(path.with_suffix(COST_SUFFIX), _cost(snakemake))
+    except BaseException as error:
+        end = ending(error, label)
+        if end is None:
             raise
-    cost = {
+        sys.stderr.write(f"{label}: {end.line}\n")
+        sys.exit(end.status)
+
+
+@contextmanager
+def _failure_in(log: TextIO, label: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        end = ending(error, label)
+        with suppress(PeslossError):  # a full disk takes no log either; stderr has the line
+            log.write(f"{end.line}\n" if end else traceback.format_exc())
+        raise
+
+
+def _cost(snakemake: Any) -> dict[str, Any]:
+    return {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),
         "seconds": round(time.time() - psutil.Process().create_time(), 3),
         "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
     }
-    write_json(path.with_suffix(COST_SUFFIX), cost)

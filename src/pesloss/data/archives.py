@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 
 from pesloss.data.fetch import CHUNK, leaves_its_folder
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.surroundings import pass_on, refusal
 
 LIMIT_BYTES = 2 << 30
 LIMIT_MEMBERS = 1_000_000
@@ -47,7 +48,7 @@ class _Counted(io.RawIOBase):
         """Read up to the size of ``buffer``."""
         try:
             data = self.source.read(len(buffer))
-        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        except (EOFError, MemoryError, OSError, lzma.LZMAError, zlib.error) as error:
             raise _unreadable(self.where, error) from None
         filled = data.rstrip(b"\0")
         if filled:
@@ -60,6 +61,9 @@ class _Counted(io.RawIOBase):
 
 
 def _unreadable(where: str, error: BaseException) -> PeslossError:
+    refused = refusal(error, where, "unpacked")
+    if refused is not None:
+        return refused
     reason = " ".join(str(error).split()) or type(error).__name__
     return PeslossError(f"{where}: damaged or cut off ({reason})")
 
@@ -69,10 +73,9 @@ def _counted(path: Path, limit: int) -> Iterator[_Counted]:
     """Yield the content of ``path``, unpacked where it is a .gz, .bz2 or .xz."""
     try:
         handle = path.open("rb")
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
     except OSError as error:
-        raise PeslossError(f"{path}: cannot be read ({error.strerror})") from None
+        pass_on(error, path)
+        raise
     with handle:
         start = handle.read(6)
         handle.seek(0)
@@ -171,7 +174,14 @@ def _zip_content(opened: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> 
     try:
         with opened.open(info) as handle:
             content = handle.read(info.file_size + 1)
-    except (zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        MemoryError,
+        OSError,
+        lzma.LZMAError,
+        zlib.error,
+    ) as error:
         raise _unreadable(where, error) from None
     except (NotImplementedError, RuntimeError, ValueError) as error:
         raise PeslossError(f"{where}: cannot be read ({error})") from None
@@ -188,7 +198,7 @@ def _tar_contents(archive: Path, limits: _Limits) -> Iterator[tuple[str, bytes]]
                 _spool_tar(stream, limits, spool, places)
             except PeslossError:
                 raise
-            except (tarfile.TarError, OSError, OverflowError, ValueError) as error:
+            except (tarfile.TarError, MemoryError, OSError, OverflowError, ValueError) as error:
                 raise _unreadable(stream.where, error) from None
         for name in sorted(places):
             start, size = places[name]

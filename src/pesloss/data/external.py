@@ -21,6 +21,7 @@ from pesloss.data.kinds.files import Recipe, Source
 from pesloss.data.readers import read
 from pesloss.data.spec import DatasetSpec
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.surroundings import expanded, pass_on
 
 Log = Callable[[str], None]
 LEFT_OUT = ["structure", "reason"]
@@ -148,7 +149,7 @@ def loaded_atoms(name: str, cache: Path) -> Path:
     PeslossError
         When load-atoms is not installed or cannot give the dataset.
     """
-    path = Path(cache).expanduser() / "load-atoms" / f"{name}.extxyz"
+    path = expanded(cache) / "load-atoms" / f"{name}.extxyz"
     if path.is_file():
         return path
     try:
@@ -163,6 +164,7 @@ def loaded_atoms(name: str, cache: Path) -> Path:
     try:
         structures = list(load_atoms.load_dataset(name, root=path.parent / "downloads"))
     except Exception as error:  # it has exceptions of its own for names, networks and hashes
+        pass_on(error, path, "written")
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PeslossError(f"load_atoms {name!r}: {reason}") from None
     with written_whole(path) as scratch:

@@ -12,6 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from pydantic import AfterValidator
 
+from pesloss.surroundings import pass_on
+
 DECIMALS = 8  # of the coordinates in the file: the geometry computed is the geometry stored
 Item = TypeVar("Item")
 Name = TypeVar("Name", bound=str)
@@ -84,6 +86,7 @@ def computed(
     try:
         energy, forces = trial.get_potential_energy(), trial.get_forces()
     except Exception as error:  # each code has its own exceptions; all are counted and named
+        pass_on(error, name_of(family, index), "labelled")
         return Failure(name_of(family, index), _reason(error))
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         return Failure(name_of(family, index), "energy or forces are not finite")

@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from pesloss import progress
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.specification import PositiveInt, Strict
+from pesloss.surroundings import expanded
 
 CHUNK = 1 << 16
 LONGEST_PAUSE = 60.0  # seconds; what a busy server asks for is granted up to this
@@ -92,7 +93,7 @@ class Sources:
 
     def target(self, file: SourceFile) -> Path:
         """Return where ``file`` is kept."""
-        return Path(self.cache).expanduser() / file.path
+        return expanded(self.cache) / file.path
 
     def in_mirror(self, file: SourceFile) -> list[str]:
         """Return where the mirror may have ``file``: two paths or URLs, or none."""
@@ -104,7 +105,7 @@ class Sources:
             query = f"?{parts.query}" if parts.query else ""
             base = self.mirror.rstrip("/")
             return [f"{base}/{rest}{query}", f"{base}/{parts.hostname}/{rest}{query}"]
-        folder = Path(self.mirror).expanduser()
+        folder = expanded(self.mirror)
         return [str(folder / unquote(rest)), str(folder / str(parts.hostname) / unquote(rest))]
 
 
@@ -150,7 +151,10 @@ def fetch(file: SourceFile, sources: Sources, report: Report | None = None) -> P
                     handle.flush()
                     Path(handle.name).replace(target)
     except OSError as error:
-        raise PeslossError(f"{target}: cannot be kept in the cache ({_cause(error)})") from None
+        raise PeslossError(
+            f"{target}: cannot be kept in the cache ({_cause(error)}); name a folder with space "
+            "and permission (--config cache=FOLDER or PESLOSS_CACHE)"
+        ) from None
     return target
 
 

@@ -12,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pydantic import Field, model_validator
 
 from pesloss.specification import Strict
+from pesloss.surroundings import pass_on
 
 EnergyUnit = Literal["eV", "meV", "Hartree", "Ry", "kcal/mol", "kJ/mol"]
 LengthUnit = Literal["Angstrom", "Bohr"]
@@ -129,6 +130,7 @@ def frame_of(name: str, place: str, read_one: Callable[[], Raw], labels: Labels)
     except BadFrame as error:
         return LeftOut(source, str(error))
     except Exception as error:  # the parsers have no exception of their own for every mistake
+        pass_on(error, source)
         return LeftOut(source, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
     return atoms
 

@@ -14,6 +14,7 @@ from ase.data import atomic_numbers
 
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import write_text
+from pesloss.surroundings import pass_on
 
 UNITS = {"energy_unit": "eV", "forces_unit": "eV/Ang"}
 NO_FORCES = "none"  # in place of their unit, in a dataset of energies alone
@@ -86,6 +87,7 @@ def read_structures(path: Path | str, may_be_empty: bool = False) -> list[Atoms]
     except KeyError as error:
         raise _unknown(path, str(error.args[0])) from None
     except Exception as error:  # ASE's parser has no exception of its own for every mistake
+        pass_on(error, path)
         reason = " ".join(str(error).split())
         raise PeslossError(
             f"{path}: truncated or not extended XYZ ({reason}); delete it and run again"
@@ -101,8 +103,9 @@ def read_structures(path: Path | str, may_be_empty: bool = False) -> list[Atoms]
 def _text(path: Path | str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
+    except (MemoryError, OSError) as error:
+        pass_on(error, path)
+        raise
     except UnicodeDecodeError:
         raise PeslossError(f"{path}: not extended XYZ (binary); delete it and run again") from None
 

@@ -1,5 +1,6 @@
 """One run from files to files."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pesloss.batches import Batcher
 from pesloss.closure import code_digest
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
-from pesloss.files import read_table, write_json, write_table, written_whole
+from pesloss.files import read_table, write_bytes, write_json, write_table, written_whole
 from pesloss.graphs import Graphs
 from pesloss.models import build_model
 from pesloss.runs import Run, settings_of
@@ -89,7 +90,7 @@ def train_run(
     training = prepare(run, graphs, split, statistics, model_spec, training_spec, device=place)
     hashes = hashes_of(training, split, statistics, model_spec, training_spec)
     sums = pair_kernels.described(place)
-    key = digest(str(run.folder), *hashes.values(), _code_digest(run), sums)
+    key = digest(str(run.folder), *hashes.values(), _code_digest(run), sums.partition(" (")[0])
     kept = Checkpoint(checkpoint, key, checkpoint_seconds)
     if say:
         say(f"device: {hashes['device']}; sums over pairs: {sums}")
@@ -108,7 +109,7 @@ def train_run(
         "energy_loss_state": progress.energy_loss,
         "device": hashes["device"],
         "sums_over_pairs": sums,
-        "commit": provenance.commit(),
+        **provenance.source().columns(),
         "versions": provenance.versions(),
         "seconds": round(time.perf_counter() - started, 2),
         "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
@@ -223,8 +224,9 @@ def write_results(
     statistics: DatasetStatistics,
 ) -> None:
     """Write weights, curves, signals and the predictions of held-out structures."""
-    with written_whole(files.weights) as scratch:
-        torch.save(_weights(training), scratch)
+    kept = io.BytesIO()  # torch names no cause where it cannot write to a disk
+    torch.save(_weights(training), kept)
+    write_bytes(files.weights, kept.getvalue())
     write_table(files.history, pd.DataFrame(progress.history))
     write_table(files.loss_signal, pd.concat(progress.loss_signal, ignore_index=True))
     write_table(files.gradient_signal, pd.concat(progress.gradient_signal, ignore_index=True))

@@ -1,6 +1,7 @@
 """The training loop: same steps for every loss, resumable at any step bit for bit."""
 
 import hashlib
+import io
 import math
 import os
 import pickle
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from pesloss.batches import Batch, Batcher
 from pesloss.errors import PeslossError
-from pesloss.files import written_whole
+from pesloss.files import write_bytes
 from pesloss.graphs import Graphs
 from pesloss.models import Potential, Prediction
 from pesloss.settings import TrainingSpec
@@ -113,8 +114,9 @@ class Checkpoint:
             "optimizer": optimizer.state_dict(),
             "progress": _plain(progress),
         }
-        with written_whole(self.path) as scratch:
-            torch.save(state, scratch)
+        kept = io.BytesIO()  # torch names no cause where it cannot write to a disk
+        torch.save(state, kept)
+        write_bytes(self.path, kept.getvalue())
 
     def load(self, model: Potential, optimizer: Adam) -> Progress:
         """Restore a training with this key; start anew where there is none or another's."""

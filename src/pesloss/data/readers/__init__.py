@@ -11,6 +11,7 @@ from ase import Atoms
 
 from pesloss.data.labels import Frame, Labels, LeftOut
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.surroundings import pass_on
 
 __all__ = ["Frame", "Labels", "LeftOut", "read", "reader_names"]
 
@@ -63,6 +64,7 @@ def read(
     except PeslossError:
         raise
     except Exception as error:  # each format's library has its own exceptions
+        pass_on(error, name)
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
         raise PeslossError(f"{name}: truncated or not {format} ({reason})") from None
     if not frames:

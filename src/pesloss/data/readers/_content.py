@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pesloss.errors import PeslossError
+from pesloss.surroundings import pass_on
 
 Content = bytes | Path
 GZIP = b"\x1f\x8b"
@@ -31,7 +32,8 @@ def bytes_of(name: str, content: Content) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
             unpacked = stream.read(MAX_UNPACKED + 1)
-    except (EOFError, OSError, zlib.error) as error:
+    except (EOFError, MemoryError, OSError, zlib.error) as error:
+        pass_on(error, name)
         raise PeslossError(f"{name}: truncated or not gzip ({error})") from None
     check_size(name, len(unpacked))
     return unpacked
