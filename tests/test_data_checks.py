@@ -172,8 +172,9 @@ def test_isolated_atoms_are_named() -> None:
     assert reasons([dimer, crystal, free, own_images]) == [
         ("pair", "isolated atom", "atom 2 (O) has no neighbour within 4 Å"),
         ("caesium", "isolated atom", "atom 0 (Cs) has no neighbour within 4 Å (2 such atoms)"),
+        ("free", "reference energy", "an isolated atom of H"),
     ]
-    assert reasons([dimer, crystal, free, own_images], isolation=5.5) == []
+    assert reasons([dimer, crystal, own_images], isolation=5.5) == []
     assert reasons([dimer], isolation=None) == []
 
 

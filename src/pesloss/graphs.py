@@ -10,7 +10,8 @@ from ase import Atoms
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.data.geometry import boxed, serves_as_box, unfit_cell
+from pesloss.errors import PeslossError
 from pesloss.files import read_arrays, written_whole
 
 
@@ -82,6 +83,11 @@ def build_graphs(
         Å.
     progress
         Wraps the loop over the structures.
+
+    Raises
+    ------
+    PeslossError
+        Naming a structure whose neighbours cannot be listed, and why.
     """
     parts: dict[str, list[Any]] = {f.name: [] for f in fields(Graphs)}
     for atoms in progress(structures) if progress else structures:
@@ -107,18 +113,13 @@ def build_graphs(
 
 
 def _pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    reason = unfit_cell(atoms, cutoff)
+    if reason:
+        raise PeslossError(f"structure {atoms.info['structure']}: {reason}")
     cell, positions = atoms.cell.array, atoms.positions
-    if atoms.cell.rank < 3:
-        if atoms.pbc.any():
-            raise wrong_value(
-                f"structure {atoms.info['structure']}",
-                "cell",
-                cell.tolist(),
-                "three vectors or none",
-            )
+    if not atoms.pbc.any() and not serves_as_box(cell, cutoff):
         # The neighbour list needs a box; without periodicity any box around the atoms will do.
-        cell = np.diag(np.ptp(positions, axis=0) + 2 * cutoff)
-        positions = positions - positions.min(axis=0) + cutoff
+        cell, positions = boxed(atoms, cutoff)
     centre, neighbour, shift = neighbour_list(
         "ijS",
         cutoff=cutoff,

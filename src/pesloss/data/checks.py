@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from pydantic import Field
 from scipy.spatial import cKDTree
 
+from pesloss.data.geometry import near_pairs, overlap, unfit_cell, unfit_species
 from pesloss.data.isolated import differing, is_isolated
 from pesloss.data.unit_checks import check_units
 from pesloss.errors import PeslossError
@@ -29,10 +29,25 @@ __all__ = [
 ]
 
 COLUMNS = ["source", "check", "reason"]
+NEAR = 4.0  # Å; for which neighbours must be countable where no isolation is asked for
 SAME = 1e-6  # Å; two structures closer than that in every coordinate are one
 FREQUENCIES = np.sqrt([2.0, 3.0, 5.0])  # 1/Å, without common period
 CELL_WEIGHTS = np.sqrt(np.arange(1.0, 10.0)).reshape(3, 3)
 BIN = 1e-4  # of the fingerprint; more than it changes when coordinates change by SAME
+
+STATES = {
+    "charge": "charge",
+    "total_charge": "charge",
+    "tot_charge": "charge",
+    "net_charge": "charge",
+    "spin": "spin",
+    "total_spin": "spin",
+    "tot_spin": "spin",
+    "magmom": "spin",
+    "total_magmom": "spin",
+    "multiplicity": "multiplicity",
+    "spin_multiplicity": "multiplicity",
+}  # keys in info under which codes keep the state of the electrons, in any case of letters
 
 
 class Limits(Strict):
@@ -49,6 +64,9 @@ class Limits(Strict):
     )
     isolation: PositiveFloat | None = Field(
         4.0, description="distance within which an atom must have a neighbour, Å"
+    )
+    min_distance: PositiveFloat | None = Field(
+        0.15, lt=1, description="of two atoms, over the sum of their covalent radii"
     )
 
 
@@ -115,13 +133,10 @@ def checked(
         first reason of each.
     """
     found = list(frames)
-    good, left_out = _sifted(found, limits or Limits(), forces)
-    alone = [atoms for _, atoms in good if is_isolated(atoms)]
-    kept = [(place, atoms) for place, atoms in good if not is_isolated(atoms)]
+    kept, alone, left_out = _sifted(found, limits or Limits(), forces)
     if not kept:
-        raise PeslossError(
-            f"{where}: no structure is left of {len(found)}: {_why(left_out, alone)}"
-        )
+        why = _why(left_out, alone)
+        raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
     notes = _about_isolated(alone) + _about_forces([atoms for _, atoms in kept], forces)
     return Checked(
         [atoms for _, atoms in kept], [place for place, _ in kept], alone, left_out, notes
@@ -178,37 +193,39 @@ def check_structures(
     and reason (the first one, in words with numbers). Of structures that are the same up to the
     order of their atoms, the first that passes the other checks is kept.
     """
-    good, left_out = _sifted(frames, limits or Limits(), forces)
-    alone = [atoms for _, atoms in good if is_isolated(atoms)]
-    kept = [atoms for _, atoms in good if not is_isolated(atoms)]
-    return kept, Checked(kept, [], alone, left_out, []).unused
+    kept, alone, left_out = _sifted(frames, limits or Limits(), forces)
+    good = [atoms for _, atoms in kept]
+    return good, Checked(good, [], alone, left_out, []).unused
 
 
 def _sifted(
     frames: Iterable[Atoms], limits: Limits, forces: bool | None
-) -> tuple[list[tuple[int, Atoms]], pd.DataFrame]:
-    """Return the frames that pass with their places, and a table of the others."""
+) -> tuple[list[tuple[int, Atoms]], list[Atoms], pd.DataFrame]:
+    """Return the frames that pass with their places, isolated atoms, and a table of the others."""
     kept: list[tuple[int, Atoms]] = []
+    alone: list[Atoms] = []
     rows: list[tuple[str, str, str]] = []
     seen: dict[tuple[bytes, int], list[Atoms]] = defaultdict(list)
     for index, atoms in enumerate(frames):
-        checks = _checks_for(atoms, forces)
-        found = _first_failure(atoms, limits, checks)
-        if found is None and not is_isolated(atoms):
+        isolated = is_isolated(atoms)
+        found = _first_failure(atoms, limits, _checks_for(atoms, isolated, forces))
+        if found is None and not isolated:
             found = _duplicate(atoms, seen)
-        if found is None:
-            kept.append((index, atoms))
-        else:
+        if found is not None:
             rows.append((source_of(atoms, index), *found))
-    return kept, pd.DataFrame(rows, columns=COLUMNS)
+        elif isolated:
+            alone.append(atoms)
+        else:
+            kept.append((index, atoms))
+    return kept, alone, pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _checks_for(atoms: Atoms, forces: bool | None) -> list[str]:
+def _checks_for(atoms: Atoms, isolated: bool, forces: bool | None) -> list[str]:
     """Return the names of the checks of a frame; of an isolated atom only the energy counts."""
+    if isolated:
+        return list(OF_ISOLATED)
     if forces is None:
         forces = "forces" in _results(atoms)
-    if is_isolated(atoms):
-        return list(OF_ISOLATED)
     return [name for name in CHECKS if forces or name not in OF_FORCES]
 
 
@@ -237,14 +254,16 @@ def _number_of_atoms(atoms: Atoms, limits: Limits) -> str | None:
     return None
 
 
-def _geometry(atoms: Atoms, _: Limits) -> str | None:
-    if not np.isfinite(atoms.positions).all():
-        return f"the position of atom {_first_bad(atoms.positions)} is not finite"
-    if not np.isfinite(atoms.cell.array).all():
-        return "the cell is not finite"
-    if atoms.pbc.any() and atoms.cell.rank < 3:
-        return f"periodic, but with {atoms.cell.rank} cell vectors instead of three"
-    return None
+def _species(atoms: Atoms, _: Limits) -> str | None:
+    return unfit_species(atoms)
+
+
+def _geometry(atoms: Atoms, limits: Limits) -> str | None:
+    return unfit_cell(atoms, limits.isolation or NEAR)
+
+
+def _overlap(atoms: Atoms, limits: Limits) -> str | None:
+    return None if limits.min_distance is None else overlap(atoms, limits.min_distance)
 
 
 def _first_bad(rows: npt.NDArray[np.float64]) -> int:
@@ -296,7 +315,7 @@ def _net_force(atoms: Atoms, limits: Limits) -> str | None:
 def _isolated_atom(atoms: Atoms, limits: Limits) -> str | None:
     if limits.isolation is None or len(atoms) == 1:
         return None
-    alone = np.setdiff1d(np.arange(len(atoms)), _with_neighbours(atoms, limits.isolation))
+    alone = np.setdiff1d(np.arange(len(atoms)), near_pairs(atoms, limits.isolation)[0])
     if not len(alone):
         return None
     more = f" ({len(alone)} such atoms)" if len(alone) > 1 else ""
@@ -306,37 +325,23 @@ def _isolated_atom(atoms: Atoms, limits: Limits) -> str | None:
     )
 
 
-def _with_neighbours(atoms: Atoms, cutoff: float) -> npt.NDArray[np.int64]:
-    cell, positions = atoms.cell.array, atoms.positions
-    if not atoms.pbc.any():  # the neighbour list needs a box; any around the atoms will do
-        cell = np.diag(np.ptp(positions, axis=0) + 2 * cutoff)
-        positions = positions - positions.min(axis=0) + cutoff
-    centre: npt.NDArray[np.int64] = neighbour_list(
-        "i",
-        cutoff=cutoff,
-        positions=positions,
-        cell=cell,
-        pbc=atoms.pbc,
-        numbers=atoms.numbers.astype(np.int32),
-    )
-    return centre
-
-
 CHECKS: dict[str, Check] = {
     "number of atoms": _number_of_atoms,
+    "species": _species,
     "geometry": _geometry,
     "energy": _energy,
     "forces": _forces,
     "net force": _net_force,
     "isolated atom": _isolated_atom,
+    "overlap": _overlap,
 }
 OF_FORCES = ("forces", "net force")
-OF_ISOLATED = ("energy",)
+OF_ISOLATED = ("species", "energy")
 
 
 def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tuple[str, str] | None:
     """Compare with the frames of like fingerprint; when there is no like, remember ``atoms``."""
-    species = np.sort(atoms.numbers).tobytes() + atoms.pbc.tobytes()
+    species = np.sort(atoms.numbers).tobytes() + atoms.pbc.tobytes() + _state(atoms)
     place = _fingerprint(atoms)
     for near in (place - 1, place, place + 1):
         for other in seen.get((species, near), ()):
@@ -348,6 +353,20 @@ def _duplicate(atoms: Atoms, seen: dict[tuple[bytes, int], list[Atoms]]) -> tupl
                 )
     seen[species, place].append(atoms)
     return None
+
+
+def _state(atoms: Atoms) -> bytes:
+    """Return what the frame says of charge and spin; a charge of zero may be left unsaid."""
+    said = {key: value for key, value in atoms.info.items() if key.lower() in STATES}
+    told = sorted((STATES[key.lower()], str(_as_number(value))) for key, value in said.items())
+    return repr([item for item in told if item != ("charge", "0.0")]).encode()
+
+
+def _as_number(value: object) -> object:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
 
 
 def _fingerprint(atoms: Atoms) -> int:
