@@ -236,9 +236,7 @@ def _code_name(code: str) -> str:
     return {"gap": "gap_fit", "mace": "MACE"}.get(code, "NEP")
 
 
-def _values(
-    structures: Sequence[Atoms], scales: Scales, code: Code, loss: str
-) -> dict[int, float]:
+def _values(structures: Sequence[Atoms], scales: Scales, code: Code, loss: str) -> dict[int, float]:
     """Return what is to be written, by the place of the structure; isolated atoms have none."""
     places = [k for k, atoms in enumerate(structures) if not is_isolated(atoms)]
     if not places:

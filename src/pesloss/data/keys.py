@@ -180,10 +180,8 @@ def _about_forces(frames: Sequence[Atoms], forces: _Found) -> list[str]:
     if any(value is not None for value in forces.values):
         return []
     columns = sorted({key for atoms in frames for key in _vectors(atoms)})
-    there_are = f"{', '.join(columns)} (--forces-key names one)" if columns else "none"
-    return [
-        f"no frame has forces, so η, their scale, is left out; columns of three numbers: {there_are}"
-    ]
+    named = f"{', '.join(columns)} (--forces-key names one)" if columns else "none"
+    return [f"no frame has forces: η, their scale, is left out; columns of three numbers: {named}"]
 
 
 def _vectors(atoms: Atoms) -> list[str]:
