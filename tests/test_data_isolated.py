@@ -79,7 +79,7 @@ def test_nothing_left_says_how_many_by_which_check() -> None:
     with pytest.raises(PeslossError) as caught:
         checked(frames, where="mine.xyz")
     assert str(caught.value) == (
-        "mine.xyz: no structure is left of 2: 1 by energy (the energy is nan); "
+        "mine.xyz: no structure is left of 2: 1 by energy (frame 1: the energy is nan); "
         "1 isolated atoms (reference energies)"
     )
 

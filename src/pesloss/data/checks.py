@@ -14,6 +14,8 @@ from scipy.spatial import cKDTree
 
 from pesloss.data.geometry import near_pairs, overlap, unfit_cell, unfit_species
 from pesloss.data.isolated import differing, is_isolated
+from pesloss.data.means import about_means
+from pesloss.data.outliers import Assessment, assessed
 from pesloss.data.unit_checks import check_units
 from pesloss.errors import PeslossError
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
@@ -30,6 +32,7 @@ __all__ = [
 
 COLUMNS = ["source", "check", "reason"]
 NEAR = 4.0  # Å; for which neighbours must be countable where no isolation is asked for
+NAMED = 3  # frames left out by a check that are named; the table has all
 SAME = 1e-6  # Å; two structures closer than that in every coordinate are one
 FREQUENCIES = np.sqrt([2.0, 3.0, 5.0])  # 1/Å, without common period
 CELL_WEIGHTS = np.sqrt(np.arange(1.0, 10.0)).reshape(3, 3)
@@ -65,12 +68,19 @@ class Limits(Strict):
     isolation: PositiveFloat | None = Field(
         4.0, description="distance within which an atom must have a neighbour, Å"
     )
+    max_deviation: PositiveFloat | None = Field(
+        50.0,
+        description="of an energy from what the others lead to expect of its composition, in "
+        "robust standard deviations, beyond which it may be absurd; null: none is",
+    )
     min_distance: PositiveFloat | None = Field(
         0.15, lt=1, description="of two atoms, over the sum of their covalent radii"
     )
 
 
 Check = Callable[[Atoms, Limits], str | None]
+Placed = list[tuple[int, Atoms]]
+"""Frames with their places among those given."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ class Checked:
         Their places among the frames given.
     isolated
         Isolated atoms with an energy: reference energies (E0), see `pesloss.data.isolated`.
+    isolated_places
+        Their places among the frames given.
     left_out
         Columns source, check and reason: every other frame.
     notes
@@ -94,6 +106,7 @@ class Checked:
     kept: list[Atoms]
     places: list[int]
     isolated: list[Atoms]
+    isolated_places: list[int]
     left_out: pd.DataFrame
     notes: list[str]
 
@@ -101,8 +114,8 @@ class Checked:
     def unused(self) -> pd.DataFrame:
         """Columns source, check and reason of all that is not kept, isolated atoms included."""
         rows = [
-            (source_of(atoms, -1), "reference energy", f"an isolated atom of {atoms.symbols[0]}")
-            for atoms in self.isolated
+            (source_of(atoms, place), "reference energy", f"an isolated atom of {atoms.symbols[0]}")
+            for place, atoms in zip(self.isolated_places, self.isolated, strict=True)
         ]
         return pd.concat([self.left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
 
@@ -133,42 +146,96 @@ def checked(
         first reason of each.
     """
     found = list(frames)
-    kept, alone, left_out = _sifted(found, limits or Limits(), forces)
+    limits = limits or Limits()
+    kept, alone, left_out = _sifted(found, limits, forces)
+    assessment = _assessed(kept, limits, where)
+    rows = [_row(*kept[i], "energy", reason) for i, reason in assessment.absurd.items()]
+    left_out = pd.concat([left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+    kept = [item for i, item in enumerate(kept) if i not in assessment.absurd]
     if not kept:
         why = _why(left_out, alone)
         raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
-    notes = _about_isolated(alone) + _about_forces([atoms for _, atoms in kept], forces)
+    notes = _about_isolated(alone) + _about_left_out(left_out) + assessment.notes
+    notes += about_means([atoms for _, atoms in kept]) + _about_forces(kept, forces)
+    return _result(kept, alone, left_out, notes)
+
+
+def _result(
+    kept: Placed, alone: Placed, left_out: pd.DataFrame, notes: Sequence[str] = ()
+) -> Checked:
     return Checked(
-        [atoms for _, atoms in kept], [place for place, _ in kept], alone, left_out, notes
+        kept=[atoms for _, atoms in kept],
+        places=[place for place, _ in kept],
+        isolated=[atoms for _, atoms in alone],
+        isolated_places=[place for place, _ in alone],
+        left_out=left_out,
+        notes=list(notes),
     )
 
 
-def _why(left_out: pd.DataFrame, alone: Sequence[Atoms]) -> str:
+def _assessed(kept: Placed, limits: Limits, where: str) -> Assessment:
+    frames = [atoms for _, atoms in kept]
+    if frames and not any(_results(atoms)["energy"] for atoms in frames):
+        raise PeslossError(f"{where}: all {len(frames)} energies are 0 eV: they are no labels")
+    names = [_name(place, atoms) for place, atoms in kept]
+    return assessed(frames, names, limits.max_deviation)
+
+
+def _row(place: int, atoms: Atoms, check: str, reason: str) -> tuple[str, str, str]:
+    return source_of(atoms, place), check, reason
+
+
+def _about_left_out(left_out: pd.DataFrame) -> list[str]:
+    """Name what was left out by each check, with the first reasons."""
+    lines = []
+    for check, rows in left_out.groupby("check", sort=False):
+        named = [f"{_called(source)}: {reason}" for source, reason in _first(rows)]
+        more = "; …" if len(rows) > NAMED else ""
+        lines.append(f"{len(rows)} left out by {check}: {'; '.join(named)}{more}")
+    return lines
+
+
+def _why(left_out: pd.DataFrame, alone: Placed) -> str:
     """Count the frames by check, with the first reason of each."""
     rows = left_out.groupby("check", sort=False)
-    lines = [f"{len(rows_of)} by {name} ({rows_of.reason.iloc[0]})" for name, rows_of in rows]
+    lines = [
+        f"{len(r)} by {name} ({_called(r.source.iloc[0])}: {r.reason.iloc[0]})" for name, r in rows
+    ]
     lines += [f"{len(alone)} isolated atoms (reference energies)"] if alone else []
     return "; ".join(lines) or "there was none"
 
 
-def _about_isolated(alone: Sequence[Atoms]) -> list[str]:
+def _first(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    few = rows.head(NAMED)
+    return list(zip(few.source, few.reason, strict=True))
+
+
+def _about_isolated(alone: Placed) -> list[str]:
     if not alone:
         return []
-    named = ", ".join(f"{source_of(atoms, -1)} ({atoms.symbols[0]})" for atoms in alone[:10])
-    more = f" and {len(alone) - 10} more" if len(alone) > 10 else ""
-    line = f"{len(alone)} isolated atoms are reference energies (E0), left out: {named}{more}"
-    return [line, *differing(alone)]
+    names = [f"{_name(*item)} ({item[1].symbols[0]})" for item in alone[:NAMED]]
+    named = ", ".join(names) + (" …" if len(alone) > NAMED else "")
+    line = f"{len(alone)} isolated atoms are reference energies (E0), left out: {named}"
+    return [line, *differing([atoms for _, atoms in alone])]
 
 
-def _about_forces(kept: Sequence[Atoms], forces: bool | None) -> list[str]:
-    lacking = [i for i, atoms in enumerate(kept) if "forces" not in _results(atoms)]
+def _name(place: int, atoms: Atoms) -> str:
+    return _called(source_of(atoms, place))
+
+
+def _called(source: str) -> str:
+    """Return what a sentence calls a frame: a bare number says nothing."""
+    return f"frame {source}" if source.isdigit() else source
+
+
+def _about_forces(kept: Placed, forces: bool | None) -> list[str]:
+    lacking = [(place, atoms) for place, atoms in kept if "forces" not in _results(atoms)]
     if forces is False or not lacking:
         return []
     if len(lacking) == len(kept):
         return ["no structure has forces: there is no force scale η"]
-    first = source_of(kept[lacking[0]], lacking[0])
     return [
-        f"{len(lacking)} of {len(kept)} structures have no forces, the first {first}: "
+        f"{len(lacking)} of {len(kept)} structures have no forces, the first {_name(*lacking[0])}: "
         "there is no force scale η"
     ]
 
@@ -194,16 +261,16 @@ def check_structures(
     order of their atoms, the first that passes the other checks is kept.
     """
     kept, alone, left_out = _sifted(frames, limits or Limits(), forces)
-    good = [atoms for _, atoms in kept]
-    return good, Checked(good, [], alone, left_out, []).unused
+    result = _result(kept, alone, left_out)
+    return result.kept, result.unused
 
 
 def _sifted(
     frames: Iterable[Atoms], limits: Limits, forces: bool | None
-) -> tuple[list[tuple[int, Atoms]], list[Atoms], pd.DataFrame]:
+) -> tuple[Placed, Placed, pd.DataFrame]:
     """Return the frames that pass with their places, isolated atoms, and a table of the others."""
-    kept: list[tuple[int, Atoms]] = []
-    alone: list[Atoms] = []
+    kept: Placed = []
+    alone: Placed = []
     rows: list[tuple[str, str, str]] = []
     seen: dict[tuple[bytes, int], list[Atoms]] = defaultdict(list)
     for index, atoms in enumerate(frames):
@@ -214,7 +281,7 @@ def _sifted(
         if found is not None:
             rows.append((source_of(atoms, index), *found))
         elif isolated:
-            alone.append(atoms)
+            alone.append((index, atoms))
         else:
             kept.append((index, atoms))
     return kept, alone, pd.DataFrame(rows, columns=COLUMNS)
