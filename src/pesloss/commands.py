@@ -105,6 +105,8 @@ def write_weights(
         fitted, said = given, _about_labels(data, structures)
     else:
         fitted, said = _fitted(data, structures)
+    if any("left out by" in line for line in said):
+        said.append("what was left out is no part of the scales; the file keeps it, with weights")
     with _named(data.path):
         chosen = weighted(structures, fitted, code, loss)
         said += notes(structures, fitted, code, loss)
