@@ -83,6 +83,11 @@ def test_files_keep_every_float(tmp_path: Path) -> None:
         ('"H"', '"Xx"', "species is .'Xx'."),
         ('"species"', '"specis"', "species"),
         ('"structure_scale": 0.2', '"structure_scale": 0.2, "extra": 1', "key is 'extra'"),
+        (
+            '"structure_scale": 0.2',
+            '"structure_scale": 9, "structure_scale": 0.2',
+            "more than once",
+        ),
         ("    0.5,\n", "", "number of entries of force_scale is 2; allowed: 3"),
     ],
 )

@@ -66,7 +66,7 @@ def write_scales(data: Data, output: Path) -> list[str]:
         or cannot be fitted.
     """
     refuse_to_overwrite(output, data.path)
-    scales, said = _fitted(data, structures_in(data.path))
+    scales, said, _ = _fitted(data, structures_in(data.path))
     scales.write(output)
     return said
 
@@ -104,9 +104,11 @@ def write_weights(
     if given:
         fitted, said = given, _about_labels(data, structures)
     else:
-        fitted, said = _fitted(data, structures)
-    if any("left out by" in line for line in said):
-        said.append("what was left out is no part of the scales; the file keeps it, with weights")
+        fitted, said, result = _fitted(data, structures)
+        if len(result.left_out):
+            said.append(
+                "what was left out is no part of the scales; the file keeps it with weights"
+            )
     with _named(data.path):
         chosen = weighted(structures, fitted, code, loss)
         said += notes(structures, fitted, code, loss)
@@ -151,7 +153,8 @@ def _same_file(one: Path, other: Path) -> bool:
 def structures_in(path: Path) -> list[Atoms]:
     """Read all structures of a file.
 
-    Of ASE's databases the ``data`` and ``key_value_pairs`` of a row are kept in ``info``.
+    As ASE has it, ``a.xyz@:5`` are the first five frames of ``a.xyz``. Of ASE's databases the
+    ``data`` and ``key_value_pairs`` of a row are kept, see `pesloss.data.keys.flattened`.
 
     Raises
     ------
@@ -159,7 +162,7 @@ def structures_in(path: Path) -> list[Atoms]:
         When the file is missing, is in no format that ASE knows or holds no structure.
     """
     try:
-        structures = _rows(path) if _is_database(path) else list(ase.io.read(path, ":"))
+        structures = _rows(path) if _is_database(path) else _frames(path)
     except Exception as error:
         # ASE's readers raise whatever they stumble upon.
         pass_on(error, path)
@@ -171,6 +174,13 @@ def structures_in(path: Path) -> list[Atoms]:
     if empty:
         raise PeslossError(f"{path}: frame {empty[0]} has no atom; allowed: at least one")
     return structures
+
+
+def _frames(path: Path) -> list[Atoms]:
+    """Read all frames, or those after an @ in the name, which ASE forgets when told of all."""
+    chosen = "@" in path.name and not path.exists()
+    found = ase.io.read(path) if chosen else ase.io.read(path, ":")
+    return [found] if isinstance(found, Atoms) else list(found)
 
 
 def _is_database(path: Path) -> bool:
@@ -188,11 +198,11 @@ def _rows(path: Path) -> list[Atoms]:
     return [flattened(atoms) for atoms in rows]
 
 
-def _fitted(data: Data, structures: Sequence[Atoms]) -> tuple[Scales, list[str]]:
+def _fitted(data: Data, structures: Sequence[Atoms]) -> tuple[Scales, list[str], Checked]:
     result, said = _checked(data, structures)
     with _named(data.path):
         fit = fit_all(result.kept)
-    return fit.scales, said + _about_fit(result, fit)
+    return fit.scales, said + _about_fit(result, fit), result
 
 
 def _checked(data: Data, structures: Sequence[Atoms]) -> tuple[Checked, list[str]]:
