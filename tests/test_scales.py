@@ -12,7 +12,6 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from batches import SCALES
-from numpy.typing import NDArray
 
 from pesloss.errors import PeslossError
 from pesloss.scales import LARGEST, Scales
@@ -198,12 +197,3 @@ def test_what_cannot_be_fitted_is_named() -> None:
         SCALES.composition([Atoms("H2"), Atoms("HAu")])
     with pytest.raises(PeslossError, match="fit every energy exactly"):
         fit_scales([[1, 2]], [-30.0], ["O", "H"])
-    with pytest.raises(PeslossError, match="do not fix means and scales of H, C, Cu, W"):
-        fit_scales(*_seven_of_three())
-
-
-def _seven_of_three() -> tuple[NDArray[np.int64], list[float], list[str]]:
-    """Seven structures of three compositions of four species: a singular information."""
-    counts = np.repeat([[100, 0, 0, 50], [0, 8, 0, 0], [0, 0, 2, 0]], [3, 3, 1], axis=0)
-    energy = [-748.7302, -746.9812, -748.7859, -65.1058, -63.2318, -63.6212, -6.2278]
-    return counts, energy, ["H", "C", "Cu", "W"]

@@ -118,18 +118,13 @@ class EnergyStandardizer:
         species
             (Z,) symbols or atomic numbers, for messages.
 
-        A wrong parameter, shape or entry, no structure at all, or too few different ones to fix
-        the parameters, raises a PeslossError.
+        A wrong parameter, shape or entry, or no structure at all, raises a PeslossError.
         """
         terms = checked_terms(self.method, self.shared)
         counts = checked_composition(composition)
         values = checked_energy(energy, len(counts))
         names = species_names(species, counts.shape[1])
-        try:
-            summary = summarize(counts, values, self.method, terms, names)
-        except np.linalg.LinAlgError as error:
-            raise _undetermined(counts, names, str(error)) from None
-        self._keep(summary, names, len(counts))
+        self._keep(summarize(counts, values, self.method, terms, names), names, len(counts))
         self._look_back(counts, values)
         return self
 
@@ -249,11 +244,3 @@ class EnergyStandardizer:
     def from_dict(cls, content: dict[str, Any]) -> "EnergyStandardizer":
         """Rebuild what `to_dict` returned."""
         return unpack(cls(content["method"], content["shared"]), content)
-
-
-def _undetermined(counts: NDArray[np.number], names: Sequence[str], reason: str) -> PeslossError:
-    different = len(np.unique(np.asarray(counts), axis=0))
-    return PeslossError(
-        f"{len(counts)} structures of {different} compositions do not fix means and scales of "
-        f"{', '.join(names)} ({reason}); more structures of more compositions are needed"
-    )
