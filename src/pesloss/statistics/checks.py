@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pesloss.errors import PeslossError, wrong_value
 
+LARGEST = 1e100  # of an energy in any unit; the square of larger ones overflows
 _METHODS = ("reml", "ridge", "nnls")
 _SHARED: dict[object, str] = {False: "none", True: "one", "one": "one", "species": "species"}
 
@@ -44,7 +45,7 @@ def checked_energy(energy: ArrayLike, n_structures: int) -> NDArray[np.float64]:
     Raises
     ------
     PeslossError
-        When the shape differs from the composition's or an energy is not finite.
+        When the shape differs from the composition's, or an energy is not finite or beyond 1e100.
     """
     values = np.asarray(energy)
     if values.shape != (n_structures,) or values.dtype.kind not in "biuf":
@@ -54,7 +55,39 @@ def checked_energy(energy: ArrayLike, n_structures: int) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
         raise wrong_value("energy", f"structure {wrong[0]}", float(values[wrong[0]]), "finite")
+    wrong = np.flatnonzero(np.abs(values) > LARGEST)
+    if wrong.size:
+        allowed = f"up to {LARGEST:g}"
+        raise wrong_value("energy", f"structure {wrong[0]}", float(values[wrong[0]]), allowed)
     return values
+
+
+def check_enough(composition: ArrayLike, names: Sequence[str], where: str) -> None:
+    """Refuse data with fewer energies beyond the means they fix than scales to estimate.
+
+    Parameters
+    ----------
+    composition
+        (S, Z) counts; every species occurs.
+    names
+        Z names for the message.
+    where
+        What the data are called.
+
+    Raises
+    ------
+    PeslossError
+        With the numbers there are and the one that is needed.
+    """
+    counts = np.asarray(composition, dtype=np.float64)
+    fixed = int(np.linalg.matrix_rank(counts))
+    left, needed = len(counts) - fixed, len(names) + 1
+    if left < needed:
+        raise PeslossError(
+            f"{where}: {len(counts)} structures of {len(np.unique(counts, axis=0))} compositions "
+            f"fix {fixed} means and leave {left} energies for {len(names)} scales "
+            f"({', '.join(names)}); more structures are needed, at least {fixed + needed}"
+        )
 
 
 def checked_terms(method: str, shared: object) -> str:

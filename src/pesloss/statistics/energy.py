@@ -118,13 +118,18 @@ class EnergyStandardizer:
         species
             (Z,) symbols or atomic numbers, for messages.
 
-        A wrong parameter, shape or entry, or no structure at all, raises a PeslossError.
+        A wrong parameter, shape or entry, no structure at all, or too few different ones to fix
+        the parameters, raises a PeslossError.
         """
         terms = checked_terms(self.method, self.shared)
         counts = checked_composition(composition)
         values = checked_energy(energy, len(counts))
         names = species_names(species, counts.shape[1])
-        self._keep(summarize(counts, values, self.method, terms, names), names, len(counts))
+        try:
+            summary = summarize(counts, values, self.method, terms, names)
+        except (np.linalg.LinAlgError, FloatingPointError) as error:
+            raise _undetermined(counts, values, names, str(error)) from None
+        self._keep(summary, names, len(counts))
         self._look_back(counts, values)
         return self
 
@@ -244,3 +249,18 @@ class EnergyStandardizer:
     def from_dict(cls, content: dict[str, Any]) -> "EnergyStandardizer":
         """Rebuild what `to_dict` returned."""
         return unpack(cls(content["method"], content["shared"]), content)
+
+
+def _undetermined(
+    counts: NDArray[np.number], energy: Array, names: Sequence[str], reason: str
+) -> PeslossError:
+    """Say what there is, and which energy per atom lies farthest from the others'."""
+    different = len(np.unique(np.asarray(counts), axis=0))
+    per_atom = energy / atoms(counts)
+    farthest = int(np.abs(per_atom - np.median(per_atom)).argmax())
+    return PeslossError(
+        f"{len(counts)} structures of {different} compositions do not fix means and scales of "
+        f"{', '.join(names)} ({reason}); more structures of more compositions are needed, or the "
+        f"energy of structure {farthest} is wrong ({per_atom[farthest]:.6g} per atom, farthest "
+        "from the others)"
+    )

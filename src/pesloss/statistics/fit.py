@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
 from pesloss.errors import PeslossError
+from pesloss.statistics.checks import check_enough
 from pesloss.statistics.energy import EnergyStandardizer
 from pesloss.statistics.forces import ForceStandardizer
 
@@ -37,20 +38,31 @@ def fit_statistics(
     Raises
     ------
     PeslossError
-        When the training split is empty or cannot be fitted.
+        Naming the dataset, when the training split is empty or cannot be fitted: too few
+        structures, energies that the means fit exactly (all zero, for one), forces that are all
+        zero on a species.
     """
+    try:
+        return _fit_statistics(dataset, table, splits, structures)
+    except PeslossError as error:
+        raise PeslossError(f"{dataset}: {error}") from None
+
+
+def _fit_statistics(
+    dataset: str, table: pd.DataFrame, splits: pd.DataFrame, structures: Sequence[Atoms]
+) -> DatasetStatistics:
     names = splits.structure[splits.split == "train"]
     train = table[table.structure.isin(names)]
     if train.empty:
-        raise PeslossError(
-            f"{dataset}: split 'train' is empty; statistics need at least 1 structure"
-        )
+        raise PeslossError("split 'train' is empty; statistics need at least 1 structure")
     columns = [c for c in table if str(c).startswith("n_") and c != "n_atoms"]
     used = [c for c in columns if train[c].sum() > 0]
     species = tuple(str(c).removeprefix("n_") for c in used)
     composition, energy = train[used].to_numpy(float), train.energy.to_numpy(float)
     fitted = EnergyStandardizer().fit(composition, energy, species)
     scale = fitted.species_scale()
+    _check_spread(energy, scale)
+    check_enough(composition, species, "split 'train'")
     chosen = set(names)
     trained = [a for a in with_forces(structures) if a.info["structure"] in chosen]
     forces = _fit_forces(species, trained)
@@ -79,6 +91,16 @@ def fit_statistics(
     )
 
 
+def _check_spread(energy: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
+    if (scale > 0).all():
+        return
+    kind = "zero" if not energy.any() else "fitted exactly by means of the species"
+    raise PeslossError(
+        f"split 'train': all {len(energy)} energies are {kind}: nothing is left to learn or to "
+        "divide by; other labels or more structures are needed"
+    )
+
+
 def _shared(
     composition: NDArray[np.float64], energy: NDArray[np.float64], species: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -103,7 +125,16 @@ def _fit_forces(
     owner = np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures])
     fitted = ForceStandardizer().fit(numbers, forces, owner)
     order = {int(z): i for i, z in enumerate(fitted.species_)}
+    without = [symbol for symbol in species if atomic_numbers[symbol] not in order]
+    if without:
+        raise PeslossError(f"split 'train': no structure with {without[0]} has forces")
     chosen = [order[atomic_numbers[symbol]] for symbol in species]
+    if fitted.unusable_:
+        names = ", ".join(fitted.unusable_)
+        raise PeslossError(
+            f"split 'train': forces on {names} are all zero: no force scale to divide by; leave "
+            "forces out of the labels, or add structures with forces"
+        )
     return _tuple(fitted.scale_[chosen]), _errors(fitted.scale_se_[chosen])
 
 

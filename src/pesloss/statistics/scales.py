@@ -12,6 +12,7 @@ from pesloss.data.isolated import is_isolated
 from pesloss.data.keys import labelled
 from pesloss.errors import PeslossError
 from pesloss.scales import Scales
+from pesloss.statistics.checks import check_enough
 from pesloss.statistics.energy import EnergyStandardizer
 from pesloss.statistics.forces import ForceStandardizer
 
@@ -39,7 +40,7 @@ def fit_scales(
     Raises
     ------
     PeslossError
-        When the data are empty, not finite, of shapes that do not fit, or leave no spread.
+        When the data are empty, not finite, of shapes that do not fit, too few, or leave no spread.
     """
     return _fit(composition, energy, species, numbers, forces).scales
 
@@ -60,6 +61,8 @@ def _fit(
     forces: ArrayLike | None = None,
 ) -> Fitted:
     plain = EnergyStandardizer().fit(composition, energy, species)
+    scale = _positive(plain.species_scale())
+    check_enough(composition, species, "scales")
     shared = EnergyStandardizer(shared="one").fit(composition, energy, species)
     eta: tuple[float, ...] = ()
     if forces is not None and numbers is not None:
@@ -68,7 +71,7 @@ def _fit(
     scales = Scales(
         species=tuple(species),
         mean=_floats(plain.mean_),
-        local_energy_scale=_floats(_positive(plain.species_scale())),
+        local_energy_scale=_floats(scale),
         correlated_scale=_floats(shared.std_),
         shared_scale=_floats(shared.shared_std_),
         structure_scale=float(shared.structure_std_),

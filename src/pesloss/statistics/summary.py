@@ -12,7 +12,7 @@ from pesloss.statistics.models import fit_models
 from pesloss.statistics.moments import Moments, fit_nnls, fit_ridge
 from pesloss.statistics.rank import Basis, describe, find_basis, open_species
 from pesloss.statistics.reml import Solution
-from pesloss.statistics.uncertainty import mean_errors, variance_intervals
+from pesloss.statistics.uncertainty import inverse, mean_errors, variance_intervals
 
 Array = NDArray[np.float64]
 
@@ -149,9 +149,9 @@ def _fill(result: Summary, fit: Solution, unit: float) -> None:
     """Scale the solution to eV and add standard errors."""
     n = len(fit.mean)
     kappa, sigma, tau = fit.split()
-    covariance = np.linalg.inv(fit.information)
-    se = np.sqrt(np.diag(covariance))
-    left_open = np.diag(covariance) * fit.problem.prior > 0.01
+    covariance, unknown = inverse(fit.information)
+    se = np.where(unknown, np.nan, np.sqrt(np.diag(covariance)))
+    left_open = unknown | (np.diag(covariance) * fit.problem.prior > 0.01)
     first = int(fit.terms.structure)
     place = slice(first, first + n)
     result.open_std = left_open[place].copy()

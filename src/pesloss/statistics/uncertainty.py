@@ -17,6 +17,36 @@ _RULING = 0.5  # leverage of a composition above which its residuals tell nothin
 _SHARP = 0.02  # relative standard error of σ² below which they do as well
 
 
+_NULL = 1e-12  # share of the largest eigenvalue of scaled information that counts as none
+
+
+class Inverse(NamedTuple):
+    """Covariance (P, P) of the variance parameters, and which of them nothing is known of."""
+
+    covariance: Array
+    unknown: NDArray[np.bool_]
+
+
+def inverse(information: Array) -> Inverse:
+    """Invert an information matrix; directions in which there is none are left out.
+
+    Few structures, or energies of very different size, make it singular to rounding.
+    """
+    try:
+        covariance = np.linalg.inv(information)
+    except np.linalg.LinAlgError:
+        covariance = np.full_like(information, np.nan)
+    if np.isfinite(covariance).all() and (np.diag(covariance) > 0).all():
+        return Inverse(covariance, np.zeros(len(information), dtype=bool))
+    scale = np.sqrt(np.diag(information))
+    scale = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    kept = values > _NULL * values[-1]
+    half = vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None]
+    unknown = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
+    return Inverse(np.asarray(half @ half.T, dtype=np.float64), np.asarray(unknown, dtype=bool))
+
+
 class MeanErrors(NamedTuple):
     """Standard errors (Z,) of μ and their degrees of freedom (Z,)."""
 
@@ -63,7 +93,7 @@ def variance_intervals(fit: Solution, error: Array, level: float, place: slice) 
     ``θ ± quantile × error`` instead, which is then the same.
     """
     quantile = float(norm.ppf((1 + level) / 2))
-    centre = fit.theta + np.linalg.solve(fit.information, fit.score)
+    centre = fit.theta + _step(fit)
     around = np.stack([centre - quantile * error, centre + quantile * error], axis=1)
     intervals = np.maximum(around, 0)
     counts = fit.problem.data.counts
@@ -74,6 +104,13 @@ def variance_intervals(fit: Solution, error: Array, level: float, place: slice) 
     intervals[:, 0] = np.minimum(intervals[:, 0], fit.theta)
     intervals[:, 1] = np.maximum(intervals[:, 1], fit.theta)
     return intervals[place]
+
+
+def _step(fit: Solution) -> Array:
+    try:
+        return np.asarray(np.linalg.solve(fit.information, fit.score))
+    except np.linalg.LinAlgError:
+        return np.asarray(inverse(fit.information).covariance @ fit.score)
 
 
 def _by_score(fit: Solution, place: int, error: float, quantile: float) -> Array:
@@ -126,8 +163,8 @@ def _efficient_score(fit: Solution, place: int, value: float) -> float:
     there = fit.problem.evaluate(theta)
     free = (theta > 0) | (there.score > 0)
     free[place] = True
-    covariance = np.linalg.inv(there.information[np.ix_(free, free)])
+    covariance, unknown = inverse(there.information[np.ix_(free, free)])
     row = int(free[:place].sum())
-    if not covariance[row, row] > 0:
+    if unknown[row] or not covariance[row, row] > 0:
         return np.nan
     return float(covariance[row] @ there.score[free] / np.sqrt(covariance[row, row]))
