@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype
 
-from pesloss.adapters.weights import notes, weighted
+from pesloss.adapters.weights import CODES, notes, weighted
 from pesloss.data.checks import Checked, check_units, checked
 from pesloss.data.isolated import compared_with_means, reference_energies
 from pesloss.data.keys import flattened, labelled
@@ -111,11 +111,21 @@ def write_weights(
             )
     with _named(data.path):
         chosen = weighted(structures, fitted, code, loss)
-        said += notes(structures, fitted, code, loss)
+        said += notes(structures, fitted, code, loss) + _about_keys(data, code)
     if not chosen:
         raise PeslossError(f"{data.path}: no structure is left: all are isolated atoms")
     _write_extxyz(output, chosen)
     return said
+
+
+def _about_keys(data: Data, code: str) -> list[str]:
+    """Say where NEP looks for labels that are elsewhere; other codes are told of the keys."""
+    names = (("energies", data.energy_key, "energy"), ("forces", data.forces_key, "forces"))
+    return [
+        f"NEP reads {label} as {its}; here they are {key}"
+        for label, key, its in names
+        if CODES[code].label_keys and key and key.lower() not in CODES[code].label_keys
+    ]
 
 
 def refuse_to_overwrite(output: Path, *inputs: Path) -> None:

@@ -92,6 +92,8 @@ class Code:
         What is written for an isolated atom; None: nothing, the frame is left as it is.
     keeps_isolated
         Whether frames of isolated atoms stay in the file.
+    label_keys
+        Keys of labels in lower case, where a code takes no others.
     about, about_isolated
         What a user has to know, a sentence each.
     """
@@ -106,6 +108,7 @@ class Code:
     largest: float = np.inf
     isolated: float | None = None
     keeps_isolated: bool = True
+    label_keys: tuple[str, ...] = ()
 
 
 MACE = Code(
@@ -138,6 +141,7 @@ NEP = Code(
     lambda n, s: (n / s) ** 2,
     replaced=("weight",),
     isolated=0.0,
+    label_keys=("energy", "force", "forces"),
     about="NEP of GPUMD 4.0 and later multiplies (ΔE/N − mean)² by energy_weight; forces and "
     "virials stay as they are; GPUMD before 4.0 ignores it: --older-nep",
     about_isolated="get energy_weight=0, which takes them out of NEP's loss: it has no E0",
@@ -151,6 +155,7 @@ NEP_OLDER = Code(
     replaced=("energy_weight",),
     largest=100.0,
     keeps_isolated=False,
+    label_keys=("energy", "force", "forces"),
     about="NEP multiplies errors of energies, forces and virials by weight: squared errors of "
     "forces count (N/s_k)² times as much as without, more the larger the structure",
     about_isolated="are left out of the file: NEP has no E0 and no weight of zero",

@@ -79,7 +79,7 @@ def flattened(atoms: Atoms) -> Atoms:
     Arrays of one number or three for each atom go to ``arrays``, all else to ``info``; nothing
     that is there is replaced.
     """
-    copy = atoms.copy()
+    copy: Atoms = atoms.copy()
     copy.calc = atoms.calc
     parts = [copy.info.pop(name) for name in NESTED if isinstance(copy.info.get(name), dict)]
     for key, value in [item for part in parts for item in part.items()]:
