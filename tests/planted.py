@@ -1,112 +1,54 @@
-"""Finished runs whose errors are known, written as the workflow would have left them."""
+"""Small data files with a planted law, as users have them: names of labels, odd frames and all."""
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
-from pesloss.claims.measurement import RunResult
-from pesloss.claims.runs import Study, comparisons
-from pesloss.claims.weights import Transfer, transfers
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.files import write_json, write_table
-from pesloss.runs import Run
-
-Array = NDArray[np.float64]
-Change = Callable[[Run, pd.DataFrame], Array]
-BEND = 0.2  # of the planted curves: score = height + BEND (log10 w − best)²
-HASHES = (
-    "data", "split", "statistics", "model", "training", "training_in_ev", "initial_weights",
-    "batches", "device",
-)  # fmt: skip
-SETTINGS = {"term_constants": True, "standardized_outputs": True, "units_per_ev": 1.0}
+MEAN = {"H": -13.6, "C": -1028.0, "O": -2041.0}  # eV
+SIGMA = 0.3  # eV, of each local energy
+ETA = 0.7  # eV/Å
 
 
-class Planted:
-    """Writes finished runs whose errors are a known factor of the noise of the structures."""
+def planted(n: int = 40, seed: int = 1, species: tuple[str, ...] = ("H", "C", "O")) -> list[Atoms]:
+    """Clusters of 8 to 30 atoms: energies ``Σ n_z μ_z`` ± σ√N, forces of one scale and no sum."""
+    rng = np.random.default_rng(seed)
+    grid = 2.0 * np.array([(x, y, z) for x in range(3) for y in range(3) for z in range(4)])
+    structures = []
+    for _ in range(n):
+        size = int(rng.integers(8, 31))
+        atoms = Atoms(rng.choice(species, size), grid[:size] + rng.normal(0, 0.05, (size, 3)))
+        energy = sum(MEAN[symbol] for symbol in atoms.symbols)
+        energy += SIGMA * np.sqrt(size) * rng.normal()
+        forces = ETA * rng.normal(size=(size, 3))
+        forces -= forces.mean(axis=0)
+        atoms.calc = SinglePointCalculator(atoms, energy=float(energy), forces=forces)
+        structures.append(atoms)
+    return structures
 
-    def __init__(self, folder: Path, scales: DatasetStatistics, n: int = 240) -> None:
-        self.folder, self.scales, self.n = folder, scales, n
-        self.results: list[RunResult] = []
 
-    def labels(self, dataset: str) -> pd.DataFrame:
-        rng = np.random.default_rng(len(dataset))
-        names = [f"s{i:03}" for i in range(self.n)]
-        n_atoms = np.round(2 ** rng.uniform(1, 6, self.n)).astype(int)
-        first = np.arange(self.n) % (n_atoms + 1)
-        return pd.DataFrame(
-            {
-                "structure": names,
-                "group": names,
-                "split": np.resize(["validation", "test"], self.n),
-                "n_atoms": n_atoms,
-                f"n_{self.scales.species[0]}": first,
-                f"n_{self.scales.species[1]}": n_atoms - first,
-            }
-        )
+def renamed(structures: list[Atoms], energy: str = "REF_energy", forces: str = "") -> list[Atoms]:
+    """The structures with their labels under other names; without a name, without forces."""
+    copies = []
+    for atoms in structures:
+        copy = atoms.copy()
+        copy.info[energy] = atoms.calc.results["energy"]
+        if forces:
+            copy.arrays[forces] = atoms.calc.results["forces"]
+        copies.append(copy)
+    return copies
 
-    def add(
-        self,
-        run: Run,
-        log_error: Change,
-        constants: Sequence[float] = (1.0, 1.0),
-        settings: Mapping[str, Any] | None = None,
-        hashes: Mapping[str, str] | None = None,
-    ) -> None:
-        folder, table = self.folder / run.folder, self.labels(run.dataset)
-        record = {
-            "run": str(run.folder),
-            **run.columns,
-            "hashes": {**dict.fromkeys(HASHES, "same"), **(hashes or {})},
-            "final": {},
-            "training_settings": {**SETTINGS, **(settings or {})},
-            "constants": dict(zip(("energy", "forces"), constants, strict=True)),
-        }
-        write_json(folder / "record.json", record)
-        noise = np.random.default_rng(run.seed).normal(size=(2, self.n))
-        factor = np.exp(log_error(run, table))
-        found = table.assign(energy_error=factor * noise[0], force_mse=(factor * noise[1]) ** 2)
-        write_table(folder / "structures.csv.gz", found)
-        self.results.append(RunResult(run, folder))
 
-    def sweeps(
-        self,
-        best: Mapping[str, float],
-        loss: str = "raw",
-        constants: Mapping[str, Sequence[float]] | None = None,
-        weights: Sequence[float] = (0.1, 1.0, 10.0),
-        seeds: Sequence[int] = (0, 1),
-        noise: float = 0.0,
-        bend: float = BEND,
-    ) -> "Planted":
-        """Add runs of a loss on datasets with known best weights (log10)."""
-        for dataset, where in best.items():
-            for weight in weights:
-                for seed in seeds:
-                    run = Run(dataset, "schnet", loss, force_weight=weight, seed=seed)
+def isolated(symbol: str, energy: float) -> Atoms:
+    """A reference energy as files of MACE and GAP have it."""
+    atoms = Atoms(symbol, info={"config_type": "IsolatedAtom"})
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((1, 3)))
+    return atoms
 
-                    def log_error(run: Run, table: pd.DataFrame, where: float = where) -> Array:
-                        height = bend * (np.log10(run.force_weight) - where) ** 2
-                        parts = [run.seed, round(100 * run.force_weight), len(run.energy_loss)]
-                        own = np.random.default_rng(parts).normal(size=len(table))
-                        return np.asarray(height + noise * own)
 
-                    self.add(run, log_error, (constants or {}).get(dataset, (1.0, 1.0)))
-        return self
-
-    def study(self) -> Study:
-        found = [
-            comparison
-            for name in sorted({result.run.dataset for result in self.results})
-            for comparison in comparisons(
-                [r for r in self.results if r.run.dataset == name], self.labels(name), self.scales
-            )
-        ]
-        return Study({}, tuple(found))
-
-    def transfer(self, loss: str = "raw") -> Transfer:
-        ((_, by_loss),) = transfers(self.study().comparisons)
-        return by_loss[loss]
+def saved(path: Path, structures: list[Atoms]) -> Path:
+    """Write extended XYZ."""
+    write(path, structures, format="extxyz")
+    return path

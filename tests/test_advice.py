@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Tiny
-from planted import BEND, Array, Planted
+from planted_runs import BEND, Array, Planted
 
 from pesloss.claims.advice import CARRIED, COMPARED, carried_table, compared_table, same_losses
 from pesloss.dataset_statistics import DatasetStatistics

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import Tiny, failure
 from numpy.typing import NDArray
-from planted import BEND, HASHES, Planted
+from planted_runs import BEND, HASHES, Planted
 
 from pesloss.claims import statistics
 from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling

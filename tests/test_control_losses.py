@@ -15,7 +15,7 @@ from pesloss import drawing, losses
 from pesloss.__main__ import main
 from pesloss.batches import Batch
 from pesloss.controls import is_control
-from pesloss.figures._runs import comparable
+from pesloss.evaluation.score import comparable
 from pesloss.models import Prediction
 from pesloss.runs import Run
 from pesloss.training import loop

@@ -2,22 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ase import Atoms
-from ase.io import read, write
-
-from pesloss.adapters.weights import CODES, weighted
 from pesloss.controls import is_control
 from pesloss.errors import PeslossError
-from pesloss.files import write_text, written_whole
 from pesloss.losses import names
-from pesloss.losses.presets import table
-from pesloss.more_seeds import add_seeds
-from pesloss.scales import Scales
-from pesloss.statistics.scales import fit_structures
-from pesloss.surroundings import pass_on, run
+from pesloss.surroundings import run
+
+CODES = ("gap", "mace", "nep")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,16 +27,21 @@ def _parser() -> argparse.ArgumentParser:
     scales.add_argument("output", type=Path, help="scales as JSON")
     scales.set_defaults(run=_scales)
     weights = commands.add_parser("weights", help="write a data file with weights of structures")
-    weights.add_argument("code", choices=sorted(CODES))
+    weights.add_argument("code", choices=CODES)
     _data(weights)
-    weights.add_argument("output", type=Path, help="extended XYZ")
+    weights.add_argument("output", type=Path, help="extended XYZ; .gz, .bz2 or .xz: compressed")
     losses = [name for name in names("energy") if not is_control(name)]
     weights.add_argument("--loss", default="standardized", choices=losses)
     weights.add_argument("--scales", type=Path, help="scales of the training set; else of DATA")
+    weights.add_argument(
+        "--older-nep",
+        action="store_true",
+        help="for NEP of GPUMD before 4.0: one weight for energies, forces and virials",
+    )
     weights.set_defaults(run=_weights)
     presets = commands.add_parser("presets", help="write the table of presets as Markdown")
     presets.add_argument("output", type=Path)
-    presets.set_defaults(run=lambda options: write_text(options.output, table()))
+    presets.set_defaults(run=_presets)
     seeds = commands.add_parser("more-seeds", help="let an ablation have more seeds from now on")
     seeds.add_argument("ablation", help="name in config/ablations")
     seeds.add_argument("--to", type=int, help="number of seeds; else one more")
@@ -54,27 +52,48 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="structures in a format of ASE")
-    parser.add_argument("--energy-key", help="name in info; else the calculator's")
-    parser.add_argument("--forces-key", help="name in arrays; else the calculator's")
+    parser.add_argument("--energy-key", help="name of the energies; else the calculator's")
+    parser.add_argument("--forces-key", help="name of the forces; else the calculator's")
 
 
 def _scales(options: argparse.Namespace) -> None:
-    structures = structures_in(options.data)
-    fit_structures(structures, options.energy_key, options.forces_key).write(options.output)
+    from pesloss.commands import Data, write_scales
+
+    data = Data(options.data, options.energy_key, options.forces_key)
+    _say(write_scales(data, options.output))
 
 
 def _weights(options: argparse.Namespace) -> None:
-    structures = structures_in(options.data)
-    if options.scales:
-        scales = Scales.read(options.scales)
-    else:
-        scales = fit_structures(structures, options.energy_key, options.forces_key)
-    with written_whole(options.output) as scratch:
-        chosen = weighted(structures, scales, options.code, options.loss)
-        write(scratch, chosen, format="extxyz")
+    from pesloss.commands import Data, write_weights
+
+    code = options.code
+    if options.older_nep:
+        if code != "nep":
+            raise PeslossError(f"--older-nep: the code is {code}; allowed: nep")
+        code = "nep_older"
+    data = Data(options.data, options.energy_key, options.forces_key)
+    _say(write_weights(data, options.output, code, options.loss, options.scales))
+
+
+def _presets(options: argparse.Namespace) -> None:
+    from pesloss.files import write_text
+    from pesloss.losses.presets import table
+
+    write_text(options.output, table())
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stderr.write(f"pesloss: note: {' '.join(line.split())}\n")
 
 
 def _more_seeds(options: argparse.Namespace) -> None:
+    try:
+        from pesloss.more_seeds import add_seeds
+    except ModuleNotFoundError as error:
+        raise PeslossError(
+            f"more-seeds belongs to the suite and needs {error.name}: pip install 'pesloss[suite]'"
+        ) from None
     added = add_seeds(options.ablation, options.to, options.preset)
     lines = [f"{added.ablation}, preset {added.preset}: {added.before} seeds, now {added.after}"]
     if added.outlook:
@@ -82,24 +101,6 @@ def _more_seeds(options: argparse.Namespace) -> None:
     elif added.after == added.before:
         lines += ["no claim is undecided; --to adds seeds all the same"]
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def structures_in(path: Path) -> list[Atoms]:
-    """Read all structures of a file.
-
-    Raises
-    ------
-    PeslossError
-        When the file is missing or is in no format that ASE knows.
-    """
-    try:
-        return list(read(path, ":"))
-    except Exception as error:
-        # ASE's readers raise whatever they stumble upon.
-        if not isinstance(error, FileNotFoundError):
-            pass_on(error, path)
-        message = " ".join(str(error).split()) or type(error).__name__
-        raise PeslossError(f"{path}: cannot be read ({message})") from None
 
 
 if __name__ == "__main__":

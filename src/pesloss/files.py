@@ -10,6 +10,7 @@ import re
 import stat
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -141,6 +142,13 @@ def write_json(path: Path | str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if repeated:
+        raise ValueError(f"key {repeated[0]!r} occurs more than once")
+    return dict(pairs)
+
+
 def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     """Read a JSON object that must hold ``keys``.
 
@@ -150,7 +158,8 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
         When the file is missing, cannot be read, is truncated, is no JSON object or lacks a key.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_without_repeats)
     except (MemoryError, OSError, RecursionError, ValueError) as error:
         pass_on(error, path)
         raise PeslossError(f"{path}: not a JSON file ({error}); delete it and run again") from None

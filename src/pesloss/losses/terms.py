@@ -73,6 +73,9 @@ class EnergyTerm:
         u, in which the code at hand measures the argument.
     weigh_argument
         Whether the structure's weight ``c_k`` multiplies the argument of the metric instead.
+    centred
+        Whether the mean argument of the batch is subtracted from each first. Structures count in
+        that mean by the factor that the energy term has and the force term has not.
     """
 
     loss: EnergyLoss
@@ -82,10 +85,19 @@ class EnergyTerm:
     reduction: Reduction = "mean"
     unit: float = 1.0
     weigh_argument: bool = False
+    centred: bool = False
 
     def __call__(self, error: Tensor, batch: Structures) -> Tensor:
-        """Return the weighted term of errors (S,)."""
+        """Return the weighted term of errors (S,).
+
+        Raises
+        ------
+        PeslossError
+            For a centred term and a structure whose force term has no positive weight.
+        """
         argument = error / (self.unit * self.loss.scale(batch.composition.to(error.dtype)))
+        if self.centred:
+            argument = argument - mean_argument(argument, batch)
         if self.weigh_argument:
             values = METRICS[self.metric](batch.energy_weight * argument, self.delta)
         else:
@@ -100,6 +112,8 @@ class EnergyTerm:
         below = unit + (" " if unit and scale != "1" else "") + ("" if scale == "1" else scale)
         below = f"({below})" if " " in below and not below.startswith("√(") else below
         argument = f"ΔE / {below}" if below else "ΔE"
+        if self.centred:
+            argument = f"{argument} − ⟨{argument}⟩"
         return _formula(self.weight, self.reduction, "k", self.metric, self.delta, argument)
 
 
@@ -330,6 +344,21 @@ def species_index(scales: Scales, numbers: Tensor) -> Tensor:
         name = chemical_symbols[int(numbers[found < 0][0])]
         raise wrong_value("loss", "species", name, scales.species)
     return found
+
+
+def mean_argument(argument: Tensor, batch: Structures) -> Tensor:
+    """Return the mean of (S,) over a batch that a centred energy term subtracts, a scalar.
+
+    Raises
+    ------
+    PeslossError
+        Naming the first weight of a force term that is not positive.
+    """
+    wrong = batch.force_weight[batch.force_weight <= 0]
+    if len(wrong):
+        raise wrong_value("loss", "force_weight", float(wrong[0]), "positive, for a centred term")
+    weight = batch.energy_weight / batch.force_weight
+    return (weight * argument).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
 
 
 def reduced(values: Tensor, reduction: Reduction) -> Tensor:

@@ -1,12 +1,15 @@
 """Fit the scales of a loss to arrays or to structures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
+from pesloss.data.isolated import is_isolated
+from pesloss.data.keys import labelled
 from pesloss.errors import PeslossError
 from pesloss.scales import Scales
 from pesloss.statistics.checks import check_enough
@@ -39,6 +42,24 @@ def fit_scales(
     PeslossError
         When the data are empty, not finite, of shapes that do not fit, too few, or leave no spread.
     """
+    return _fit(composition, energy, species, numbers, forces).scales
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Scales, and the fit of means and independent scales that they hold, with its errors."""
+
+    scales: Scales
+    plain: EnergyStandardizer
+
+
+def _fit(
+    composition: ArrayLike,
+    energy: ArrayLike,
+    species: Sequence[str],
+    numbers: ArrayLike | None = None,
+    forces: ArrayLike | None = None,
+) -> Fitted:
     plain = EnergyStandardizer().fit(composition, energy, species)
     scale = _positive(plain.species_scale())
     check_enough(composition, species, "scales")
@@ -47,7 +68,7 @@ def fit_scales(
     if forces is not None and numbers is not None:
         fitted = ForceStandardizer().fit(numbers, forces)
         eta = _floats(fitted.scale([atomic_numbers[symbol] for symbol in species]))
-    return Scales(
+    scales = Scales(
         species=tuple(species),
         mean=_floats(plain.mean_),
         local_energy_scale=_floats(scale),
@@ -56,6 +77,7 @@ def fit_scales(
         structure_scale=float(shared.structure_std_),
         force_scale=eta,
     )
+    return Fitted(scales, plain)
 
 
 def fit_structures(
@@ -66,43 +88,42 @@ def fit_structures(
     Parameters
     ----------
     structures
-        Structures with energies; where one has no forces there is no η_z.
+        Structures with energies; isolated atoms among them are left out, as reference energies
+        are no data of local energies (`pesloss.data.isolated`). Where one of the others has no
+        forces there is no η_z.
     energy_key, forces_key
-        Names in ``info`` and ``arrays``; without them the calculator's results are used.
+        Names of the labels, see `pesloss.data.keys.labelled`; without them the calculator's
+        results are used.
 
     Raises
     ------
     PeslossError
-        Naming the first structure without an energy; else as `fit_scales`.
+        As `labelled` and `fit_scales`, and where there are isolated atoms only.
     """
-    if not structures:
-        raise PeslossError("scales: no structure; at least one is needed")
-    energy = [_energy(atoms, i, energy_key) for i, atoms in enumerate(structures)]
-    known = [f for f in (_forces(atoms, forces_key) for atoms in structures) if f is not None]
+    found = labelled(structures, energy_key, forces_key).structures
+    kept = [atoms for atoms in found if not is_isolated(atoms)]
+    if not kept:
+        raise PeslossError(f"scales: all {len(found)} structures are isolated atoms")
+    return fit_all(kept).scales
+
+
+def fit_all(structures: Sequence[Atoms]) -> Fitted:
+    """Fit scales to structures with labels in a calculator, none of them an isolated atom.
+
+    Raises
+    ------
+    PeslossError
+        As `fit_scales`.
+    """
     numbers = np.concatenate([atoms.numbers for atoms in structures])
     present = np.unique(numbers)
     counts = np.array([[(atoms.numbers == z).sum() for z in present] for atoms in structures])
-    species = [chemical_symbols[z] for z in present]
-    if len(known) < len(structures):
-        return fit_scales(counts, energy, species)
-    return fit_scales(counts, energy, species, numbers, np.concatenate(known))
-
-
-def _energy(atoms: Atoms, place: int, key: str | None) -> float:
-    value = atoms.info.get(key) if key else _results(atoms).get("energy")
-    if value is None:
-        name = f"info[{key!r}]" if key else "the calculator's energy"
-        raise PeslossError(f"structure {place}: {name} is missing; info has {sorted(atoms.info)}")
-    return float(value)
-
-
-def _forces(atoms: Atoms, key: str | None) -> Array | None:
-    value = atoms.arrays.get(key) if key else _results(atoms).get("forces")
-    return None if value is None else np.asarray(value, dtype=np.float64)
-
-
-def _results(atoms: Atoms) -> dict[str, float]:
-    return dict(atoms.calc.results) if atoms.calc is not None else {}
+    energy = [atoms.calc.results["energy"] for atoms in structures]
+    species = [str(chemical_symbols[z]) for z in present]
+    forces = [atoms.calc.results.get("forces") for atoms in structures]
+    if any(force is None for force in forces):
+        return _fit(counts, energy, species)
+    return _fit(counts, energy, species, numbers, np.concatenate(forces))
 
 
 def _floats(values: Array) -> tuple[float, ...]:

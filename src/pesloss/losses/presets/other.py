@@ -28,11 +28,15 @@ PRESETS = {
         note="exponent is a setting; forces: the sum over atoms and components over N",
     ),
     "nep": Preset(
-        loss=EnergyForceLoss(power(2, reduction="root_mean"), ForceTerm(reduction="root_mean")),
+        loss=EnergyForceLoss(
+            power(2, reduction="root_mean", centred=True), ForceTerm(reduction="root_mean")
+        ),
         code="NEP (GPUMD)",
         version="5.6",
-        source="src/main_nep/dataset.cu:630-668, 857-950",
+        source="src/main_nep/dataset.cu:630-668, 823-950; fitness.cu:179-180, 442-471",
         exponent=2,
-        note="a structure's `weight` counts in both terms; virials and regularisation left out",
+        note="⟨⟩: mean over the batch by `energy_weight`, subtracted in training only, then added "
+        "to the model's bias; `energy_weight`: the file's weight² · energy_weight; `force_weight`: "
+        "its weight²; virials and regularisation left out",
     ),
 }
