@@ -1,12 +1,15 @@
 """Files that are either whole or absent: write aside, then rename; check on reading."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
+import struct
 import tempfile
+import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -48,19 +51,51 @@ def write_json(path: Path | str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def read_bytes(path: Path | str) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    PeslossError
+        When it is missing or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path | str, error: OSError) -> PeslossError:
+    if isinstance(error, FileNotFoundError):
+        return PeslossError(f"{path}: no such file")
+    return PeslossError(f"{path}: cannot be read ({error.strerror or error})")
+
+
+def sha256(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; errors as `read_bytes`."""
+    try:
+        with Path(path).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
 def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     """Read a JSON object that must hold ``keys``.
 
     Raises
     ------
     PeslossError
-        When the file is missing, is truncated, is no JSON object or lacks a key.
+        When the file is missing, is truncated, is no JSON object, has a number that is not finite
+        or a key twice, or lacks a key.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(
+            read_bytes(path).decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once
+        )
+    except PeslossError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise PeslossError(f"{path}: not a JSON file ({error}); delete it and run again") from None
     if not isinstance(content, dict):
         raise PeslossError(f"{path}: not a JSON object; delete it and run again")
@@ -68,6 +103,18 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     if missing:
         raise PeslossError(f"{path}: lacks key {missing[0]!r}; needed: {', '.join(keys)}")
     return cast(dict[str, Any], content)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a finite number")
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} twice")
+    return found
 
 
 def write_table(path: Path | str, table: pd.DataFrame) -> None:
@@ -79,36 +126,104 @@ def write_table(path: Path | str, table: pd.DataFrame) -> None:
         scratch.write_bytes(content)
 
 
-def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path | str, columns: Sequence[str] = (), unique: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a CSV written by ``write_table`` that must hold ``columns``.
 
-    Floats come back exactly as they were written. Extra columns are kept.
+    Floats come back exactly as they were written, names of structures as text. Extra columns are
+    kept.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    columns
+        What it must hold.
+    unique
+        Columns that are filled in every row and together name a row: no two have the same.
 
     Raises
     ------
     PeslossError
-        When the file is missing, is truncated, is no table or lacks a column.
+        When the file is missing, is truncated, is no table, lacks a column or a name, or holds a
+        row twice.
     """
+    return parse_table(path, read_bytes(path), columns, unique)
+
+
+def parse_table(
+    path: Path | str, content: bytes, columns: Sequence[str] = (), unique: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a table as `read_table`, from the bytes of the file ``path``."""
     try:
-        content = Path(path).read_bytes()
         if str(path).endswith(".gz"):
             content = gzip.decompress(content)
         table = pd.read_csv(
-            io.BytesIO(content), float_precision="round_trip", keep_default_na=False, na_values=[""]
+            io.BytesIO(content),
+            float_precision="round_trip",
+            keep_default_na=False,
+            na_values=[""],
+            dtype={"structure": str},
         )
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
     except (EOFError, OSError, ValueError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise PeslossError(f"{path}: not a table ({reason}); delete it and run again") from None
     if not content.endswith(b"\n"):
         raise PeslossError(f"{path}: the last line is cut off; delete it and run again")
-    missing = [column for column in columns if column not in table.columns]
+    missing = [column for column in (*columns, *unique) if column not in table.columns]
     if missing:
         raise PeslossError(
             f"{path}: lacks column {missing[0]!r}; found: {', '.join(map(str, table.columns))}"
         )
+    _check_unique(path, table, unique)
     return table
+
+
+def _check_unique(path: Path | str, table: pd.DataFrame, unique: Sequence[str]) -> None:
+    for column in unique:
+        empty = np.flatnonzero(table[column].isna())
+        if len(empty):
+            raise PeslossError(f"{path}: row {empty[0] + 1} has no {column}; make the file again")
+    twice = table.duplicated(list(unique)) if unique else pd.Series(dtype=bool)
+    if twice.any():
+        values = table.loc[twice.idxmax(), list(unique)]
+        row = ", ".join(f"{column} {value}" for column, value in values.items())
+        more = f" ({twice.sum()} such rows)" if twice.sum() > 1 else ""
+        raise PeslossError(f"{path}: {row} is there twice{more}; make the file again")
+
+
+def same_structures(
+    found: Iterable[Any], where: Path | str, others: Iterable[Any], elsewhere: Path | str
+) -> None:
+    """Refuse files of a dataset that do not hold the same structures.
+
+    Parameters
+    ----------
+    found, others
+        Names of structures, in any order.
+    where, elsewhere
+        Files that hold them, for the message.
+
+    Raises
+    ------
+    PeslossError
+        Naming the files, the first structure that only one of them has, and how many such.
+    """
+    one, other = set(map(str, found)), set(map(str, others))
+    for lacking, has, names in ((where, elsewhere, other - one), (elsewhere, where, one - other)):
+        if names:
+            more = f" nor {len(names) - 1} others" if len(names) > 1 else ""
+            raise PeslossError(
+                f"{lacking}: does not hold structure {min(names)!r}{more}, which {has} holds: "
+                "one is damaged or of another dataset; delete both and run again"
+            )
+
+
+DAMAGED_ARCHIVE = (
+    ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What reading an archive raises that is not one: RuntimeError for a packing that is not known."""
 
 
 def read_arrays(path: Path | str, names: Sequence[str], what: str) -> dict[str, Any]:
@@ -126,12 +241,19 @@ def read_arrays(path: Path | str, names: Sequence[str], what: str) -> dict[str, 
     Raises
     ------
     PeslossError
-        When the file is missing, truncated, no such archive or lacks an array.
+        When the file is missing, cannot be read or does not fit into memory, is truncated, no such
+        archive or lacks an array.
     """
     try:
-        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except FileNotFoundError:
-        raise PeslossError(f"{path}: no such file") from None
-    except Exception as error:
+        with Path(path).open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not an archive")
+            with archive:
+                return {name: archive[name] for name in names}
+    except DAMAGED_ARCHIVE as error:
         raise PeslossError(f"{path}: not {what} ({error}); delete it and run again") from None
+    except MemoryError as error:
+        raise PeslossError(f"{path}: does not fit into memory ({error or 'none left'})") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None

@@ -4,6 +4,7 @@ rule decide_claims:
         spec="config/ablations/{ablation}.yaml",
         labels=labels_of_ablation,
         runs=runs_of_ablation,
+        records=records_of_ablation,
         more=inputs_of_ablation,
     output:
         claims="<results>/claims/{ablation}.csv",

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
 from pesloss.errors import PeslossError
+from pesloss.files import same_structures
 from pesloss.statistics.energy import EnergyStandardizer
-from pesloss.statistics.forces import ForceStandardizer
+from pesloss.statistics.forces import SMALLEST_SCALE, ForceStandardizer
 
 SMALLEST_GROUP = 30
+ROUNDING = 1e-12
 
 
 def fit_statistics(
@@ -37,8 +39,16 @@ def fit_statistics(
     Raises
     ------
     PeslossError
-        When the training split is empty or cannot be fitted.
+        When the inputs are not of the same structures, the training split is empty or cannot be
+        fitted, or its energies have no spread or the forces on a species are all zero.
     """
+    same_structures(
+        splits.structure, f"{dataset}: splits", table.structure, f"{dataset}: table of structures"
+    )
+    if structures:
+        found = [atoms.info["structure"] for atoms in structures]
+        where = f"{dataset}: structures.extxyz"
+        same_structures(found, where, table.structure, f"{dataset}: table of structures")
     names = splits.structure[splits.split == "train"]
     train = table[table.structure.isin(names)]
     if train.empty:
@@ -51,9 +61,10 @@ def fit_statistics(
     composition, energy = train[used].to_numpy(float), train.energy.to_numpy(float)
     fitted = EnergyStandardizer().fit(composition, energy, species)
     scale = fitted.species_scale()
+    _check_spread(dataset, species, scale, energy / composition.sum(axis=1))
     chosen = set(names)
     trained = [a for a in with_forces(structures) if a.info["structure"] in chosen]
-    forces = _fit_forces(species, trained)
+    forces = _fit_forces(dataset, species, trained)
     fraction = composition / composition.sum(axis=1, keepdims=True)
     mean, spread = _tuple(fraction.mean(axis=0)), _tuple(fraction.std(axis=0))
     richest = pd.Series(richest_species(composition, species, mean, spread)).value_counts()
@@ -79,6 +90,21 @@ def fit_statistics(
     )
 
 
+def _check_spread(
+    dataset: str,
+    species: tuple[str, ...],
+    scale: NDArray[np.float64],
+    energy_per_atom: NDArray[np.float64],
+) -> None:
+    """Refuse energies that one number for each species explains to rounding."""
+    if scale.min() <= ROUNDING * np.abs(energy_per_atom).max():
+        raise PeslossError(
+            f"{dataset}: energies of the training split are sums of one number for each of "
+            f"{', '.join(species)}, in all {len(energy_per_atom)} structures: there is no spread "
+            "to scale by; correct them, or take more structures"
+        )
+
+
 def _shared(
     composition: NDArray[np.float64], energy: NDArray[np.float64], species: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -94,7 +120,7 @@ def _shared(
 
 
 def _fit_forces(
-    species: tuple[str, ...], structures: Sequence[Atoms]
+    dataset: str, species: tuple[str, ...], structures: Sequence[Atoms]
 ) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
     if not structures:
         return (), ()
@@ -104,6 +130,12 @@ def _fit_forces(
     fitted = ForceStandardizer().fit(numbers, forces, owner)
     order = {int(z): i for i, z in enumerate(fitted.species_)}
     chosen = [order[atomic_numbers[symbol]] for symbol in species]
+    zero = [s for s, i in zip(species, chosen, strict=True) if fitted.scale_[i] < SMALLEST_SCALE]
+    if zero:
+        raise PeslossError(
+            f"{dataset}: forces on {', '.join(zero)} are zero in all of the training split, so "
+            "they have no scale; correct them, or leave them out: energies alone have statistics"
+        )
     return _tuple(fitted.scale_[chosen]), _errors(fitted.scale_se_[chosen])
 
 

@@ -11,6 +11,7 @@ from pesloss.claims.runs import Comparison, cell_mean
 from pesloss.claims.statistics._options import choose
 
 SCOPE = "runs"
+RUN_INPUTS = ("atoms.csv.gz",)
 SMALLEST_GROUP = 20
 
 

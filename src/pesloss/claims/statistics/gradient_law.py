@@ -15,6 +15,7 @@ from pesloss.claims.statistics.loss_signal_slope import last_window
 from pesloss.inference import exponent_of
 
 SCOPE = "runs"
+RUN_INPUTS = ("gradient_signal.csv", "loss_signal.csv.gz")
 STANDARDIZED = "standardized"
 
 

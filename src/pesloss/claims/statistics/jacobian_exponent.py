@@ -12,6 +12,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics._slopes import slope_interval
 
 SCOPE = "runs"
+RUN_INPUTS = ("gradient_signal.csv",)
 OPTIONS = {"at": ("end", "start")}
 
 

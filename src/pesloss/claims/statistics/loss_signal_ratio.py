@@ -13,6 +13,7 @@ from pesloss.claims.statistics._options import choose
 from pesloss.claims.statistics.loss_signal_slope import last_window
 
 SCOPE = "runs"
+RUN_INPUTS = ("loss_signal.csv.gz",)
 
 
 def measure(

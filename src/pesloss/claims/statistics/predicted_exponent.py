@@ -10,7 +10,7 @@ from pesloss.claims.statistics._options import choose
 
 SCOPE = "runs"
 OPTIONS = {"model": MODELS[::-1], "by": ("", "phase")}
-RUN_INPUTS = ("correlation.csv",)
+RUN_INPUTS = ("correlation.csv", "correlation.json")
 SMALLEST_GROUP = 40
 
 
