@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Tiny, failure
+from conftest import Tiny, failure, write_record
 from numpy.typing import NDArray
 
 from pesloss.claims import statistics
@@ -18,7 +18,6 @@ from pesloss.claims.runs import Study, comparisons, score, score_terms, weighted
 from pesloss.claims.weight_tables import ALL, REGRETS, WEIGHTS, one_for_all, weight_tables
 from pesloss.claims.weights import DECADES_TO_BOHR, Transfer, lowest, sweep_of, transfers
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.files import write_json, write_table
 from pesloss.runs import Run
 
 Array = NDArray[np.float64]
@@ -67,11 +66,10 @@ class Planted:
             "training_settings": {**SETTINGS, **(settings or {})},
             "constants": dict(zip(("energy", "forces"), constants, strict=True)),
         }
-        write_json(folder / "record.json", record)
         noise = np.random.default_rng(run.seed).normal(size=(2, self.n))
         factor = np.exp(log_error(run, table))
         found = table.assign(energy_error=factor * noise[0], force_mse=(factor * noise[1]) ** 2)
-        write_table(folder / "structures.csv.gz", found)
+        write_record(folder, record, found)
         self.results.append(RunResult(run, folder))
 
     def sweeps(

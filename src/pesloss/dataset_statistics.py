@@ -115,7 +115,7 @@ def _wrong(values: dict[str, Any], dataset: str | None) -> Iterator[tuple[str, A
     if dataset is not None and values["dataset"] != dataset:
         yield "dataset", values["dataset"], f"{dataset}, whose folder it lies in"
     species = values["species"]
-    if not isinstance(species, tuple) or not species or not set(species) <= set(atomic_numbers):
+    if not species or not isinstance(species, tuple) or not all(map(_is_symbol, species)):
         yield "species", species, "a list of chemical symbols"
         return
     for key in PER_SPECIES:
@@ -133,6 +133,10 @@ def _wrong(values: dict[str, Any], dataset: str | None) -> Iterator[tuple[str, A
     edges = values["size_edges"]
     if not isinstance(edges, tuple) or {type(edge) for edge in edges} != {int} or len(edges) < 2:
         yield "size_edges", edges, "two integers or more"
+
+
+def _is_symbol(value: Any) -> bool:
+    return isinstance(value, str) and value in atomic_numbers
 
 
 def _wrong_shared(shared: Any, n_species: int) -> Iterator[tuple[str, Any, str]]:

@@ -8,7 +8,6 @@ from pesloss import provenance
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_json, write_text
 from pesloss.headline import exponent_table
-from pesloss.manifest import read_manifest
 from pesloss.overview import claim_table, data_table
 from pesloss.report import run_times, splice
 
@@ -35,7 +34,7 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
             raise PeslossError(
                 f"{results / 'tables' / name}: no such file; run make reproduce first"
             )
-    records = [read_manifest(path) for path in sorted(results.glob("runs/**/record.json"))]
+    records = [read_json(path, ("commit",)) for path in sorted(results.glob("runs/**/record.json"))]
     commits = sorted({record["commit"] for record in records})
     unknown = [commit for commit in commits if not commit.isalnum()]
     if unknown:

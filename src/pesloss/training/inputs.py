@@ -14,6 +14,8 @@ from pesloss.graphs import Graphs
 from pesloss.statistics.forces import SMALLEST_SCALE
 
 SPLITS = ("train", "validation", "test")
+LARGEST_LABEL = 1e15
+"""eV and eV/Å: the squares of what is larger have no sum in single precision."""
 Split = dict[str, NDArray[np.int64]]
 
 
@@ -74,19 +76,19 @@ def check_labels(graphs: Graphs, train: NDArray[np.int64], where: str) -> None:
     Raises
     ------
     PeslossError
-        Naming the first structure with a label that is not finite, or the species whose forces are
-        all zero in the training split.
+        Naming the first structure with a label that is no finite number, or the species whose
+        forces are all zero in the training split.
     """
     owner = np.repeat(np.arange(len(graphs.n_atoms)), graphs.n_atoms)
-    bad_force = ~np.isfinite(graphs.forces).all(axis=1)
-    for key, bad in (
-        ("energy", np.flatnonzero(~np.isfinite(graphs.energy))),
-        ("forces", np.unique(owner[bad_force])),
-    ):
+    for key, whose in (("energy", np.arange(len(graphs.energy))), ("forces", owner)):
+        values = getattr(graphs, key).reshape(len(whose), -1)
+        wrong = ~(np.abs(values) < LARGEST_LABEL)
+        bad = np.unique(whose[wrong.any(axis=1)])
         if len(bad):
             name = f"{where}: structure {graphs.structure[bad[0]]}"
             more = f" ({len(bad)} such structures)" if len(bad) > 1 else ""
-            raise wrong_value(name, key, "missing or not finite", f"finite numbers{more}")
+            allowed = f"finite numbers below {LARGEST_LABEL:g}{more}"
+            raise wrong_value(name, key, float(values[wrong][0]), allowed)
     trained = np.isin(owner, train)
     for number in np.unique(graphs.numbers[trained]):
         forces = graphs.forces[trained & (graphs.numbers == number)]
