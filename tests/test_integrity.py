@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import RUN, RunTiny, Tiny, evaluate, failure, files_in
 
 from pesloss import provenance
@@ -20,11 +22,22 @@ from pesloss.claims import statistics
 from pesloss.claims.job import read_run, read_study
 from pesloss.claims.measurement import RunResult
 from pesloss.cost import records_table
+from pesloss.evaluation.correlation import write_error_products, write_pair_shells
 from pesloss.evaluation.labels import force_label_table, label_table
 from pesloss.evaluation.tables import run_tables
-from pesloss.files import read_json, read_table, same_structures, write_json, write_table
+from pesloss.files import (
+    read_arrays,
+    read_bytes,
+    read_json,
+    read_table,
+    same_structures,
+    sha256,
+    write_json,
+    write_table,
+)
 from pesloss.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, damaged
 from pesloss.runs import Run
+from pesloss.statistics.fit import fit_statistics
 from pesloss.training.adam import Adam
 from pesloss.training.checkpoint import Checkpoint, packed
 from pesloss.training.job import RunFiles, train_run
@@ -372,18 +385,63 @@ def test_a_record_that_cannot_be_written_stops_the_run_before_it_starts(
 
 @pytest.mark.parametrize("scale", [0.0, 1e-13])
 @pytest.mark.parametrize("species", ["Al", "Cu", "all"])
-@pytest.mark.parametrize("loss", ["raw", "standardized"])
 def test_forces_that_are_all_zero_are_refused_by_species(
-    tiny: Tiny, run_tiny: RunTiny, scale: float, species: str, loss: str
+    tiny: Tiny, run_tiny: RunTiny, scale: float, species: str
 ) -> None:
     number = {"Al": [13], "Cu": [29], "all": [13, 29]}[species]
     zero = np.isin(tiny.graphs.numbers, number)
     forces = np.where(zero[:, None], scale * tiny.graphs.forces, tiny.graphs.forces)
     flat = replace(tiny, graphs=replace(tiny.graphs, forces=forces))
-    run = Run("tiny", "schnet", loss, loss)
-    line = failure(lambda: run_tiny("flat", run=run, data=flat, watch=pytest.fail))
+    line = failure(lambda: run_tiny("flat", data=flat, watch=pytest.fail))
     name = "Cu" if species == "Cu" else "Al"
     assert f"graphs.npz: forces on {name} are zero in all of the training split (" in line
+
+
+def with_labels(atoms: Atoms, energy: float, forces: Any) -> Atoms:
+    made = atoms.copy()
+    made.info = dict(atoms.info)
+    made.calc = SinglePointCalculator(made, energy=energy, forces=forces)
+    return made
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-13])
+@pytest.mark.parametrize("species", [("Al",), ("Al", "Cu")])
+def test_species_without_forces_have_no_statistics(
+    tiny: Tiny, scale: float, species: tuple[str, ...]
+) -> None:
+    def flat(atoms: Atoms) -> Atoms:
+        zero = np.isin(atoms.symbols, species)[:, None]
+        forces = np.where(zero, scale, 1.0) * atoms.get_forces()
+        return with_labels(atoms, atoms.get_potential_energy(), forces)
+
+    structures = [flat(atoms) for atoms in tiny.structures]
+    line = failure(lambda: fit_statistics("tiny", tiny.table, tiny.splits, structures))
+    names = ", ".join(species)
+    assert line.startswith(f"tiny: forces on {names} are zero in all of the training split")
+    assert fit_statistics("tiny", tiny.table, tiny.splits).force_scale == ()
+
+
+@pytest.mark.parametrize("mean", [(0.0, 0.0), (-3.1, -4.7), (-1e5, -4e4)])
+def test_energies_without_spread_have_no_statistics(tiny: Tiny, mean: tuple[float, float]) -> None:
+    exact = tiny.table[["n_Al", "n_Cu"]].to_numpy(float) @ np.array(mean)
+    line = failure(lambda: fit_statistics("tiny", tiny.table.assign(energy=exact), tiny.splits))
+    assert line.startswith("tiny: energies of the training split are sums of one number for each")
+    found = fit_statistics(
+        "tiny", tiny.table.assign(energy=exact + 1e-6 * tiny.table.energy), tiny.splits
+    )
+    assert 0 < min(found.local_energy_scale) < 1e-4
+
+
+def test_statistics_and_labels_are_of_the_same_structures(tiny: Tiny) -> None:
+    for splits in (tiny.splits[1:], tiny.splits.replace({"structure": {"s00": "x"}})):
+        for call in (
+            lambda: fit_statistics("tiny", tiny.table, splits),  # noqa: B023
+            lambda: label_table(tiny.table, splits, tiny.statistics),  # noqa: B023
+        ):
+            line = failure(call)
+            assert line.startswith("tiny: splits: does not hold structure 's00', which")
+    line = failure(lambda: fit_statistics("tiny", tiny.table, tiny.splits, tiny.structures[1:]))
+    assert line.startswith("tiny: structures.extxyz: does not hold structure 's00', which")
 
 
 def test_other_datasets_inputs_are_refused(tiny: Tiny, run_tiny: RunTiny) -> None:
@@ -531,6 +589,64 @@ def test_json_that_is_no_number_or_has_a_key_twice_is_refused(tmp_path: Path, te
     assert "key 'a' twice" in failure(lambda: read_json(path))
     path.write_text("[" * 100_000)
     assert "not a JSON file" in failure(lambda: read_json(path))
+
+
+def test_an_archive_that_is_too_large_or_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.arange(3.0))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError("Unable to allocate 3 TiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", full)
+        line = failure(lambda: read_arrays(path, ("x",), "a graph file"))
+    assert line == f"{path}: does not fit into memory (Unable to allocate 3 TiB)"
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise AttributeError("a mistake of this package")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", broken)
+        with pytest.raises(AttributeError):
+            read_arrays(path, ("x",), "a graph file")
+    for read in (read_bytes, sha256, read_json, read_table):
+        line = failure(lambda read=read: read(tmp_path))
+        assert line == f"{tmp_path}: cannot be read (Is a directory)"
+    np.save(tmp_path / "b.npy", np.arange(3.0))
+    line = failure(lambda: read_arrays(tmp_path / "b.npy", ("x",), "a graph file"))
+    assert line.startswith(f"{tmp_path / 'b.npy'}: not a graph file (one array, not an archive)")
+
+
+def test_products_are_made_of_the_errors_that_the_evaluation_goes_with(
+    results: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    rng, folder = np.random.default_rng(0), folder_of(results)
+    local = [atoms.copy() for atoms in tiny.structures]
+    for atoms, old in zip(local, tiny.structures, strict=True):
+        atoms.info = dict(old.info)
+        atoms.arrays["local_energy"] = rng.normal(size=len(atoms))
+    write_table(tmp_path / "splits.csv", tiny.splits)
+    write_pair_shells(local, tmp_path / "splits.csv", tmp_path / "shells.npz")
+    out = folder / "correlation.csv"
+    table = pd.DataFrame(columns=["structure", "local_energy_error"])
+    write_table(folder / "atoms.csv.gz", table)
+
+    def made() -> None:
+        write_error_products(
+            tmp_path / "shells.npz", folder / "atoms.csv.gz", out, out.with_suffix(".json")
+        )
+
+    line = failure(made)
+    assert line.startswith(f"{folder / 'atoms.csv.gz'}: SHA-256 is ")
+    assert not out.exists()
+    write_table(tmp_path / "splits.csv", tiny.splits[1:])
+    line = failure(
+        lambda: write_pair_shells(local, tmp_path / "splits.csv", tmp_path / "shells.npz")
+    )
+    assert "splits.csv: does not hold structure 's00'" in line
 
 
 def test_a_packed_table_of_another_packing_is_named(tmp_path: Path) -> None:
