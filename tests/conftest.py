@@ -1,8 +1,9 @@
 """A tiny real dataset, and runs on it that take a second."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,18 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import HealthCheck, settings
 
+from pesloss.claims.measurement import RunResult
 from pesloss.data.store import structure_table
 from pesloss.dataset_statistics import DatasetStatistics, size_edges
 from pesloss.errors import PeslossError
+from pesloss.evaluation.errors import evaluate_run
 from pesloss.files import write_table
 from pesloss.graphs import Graphs, build_graphs
+from pesloss.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_manifest
 from pesloss.runs import Run
 from pesloss.settings import ModelSpec, TrainingSpec
-from pesloss.training.job import Inputs, RunFiles, prepare, splits_of, train_run
+from pesloss.training.inputs import Inputs, splits_of
+from pesloss.training.job import RunFiles, prepare, train_run
 from pesloss.training.loop import Training
 
 SPECIES = ("Al", "Cu")
@@ -194,9 +199,41 @@ def files_in(folder: Path) -> RunFiles:
 RunTiny = Callable[..., RunFiles]
 
 
+def evaluate(files: RunFiles, graphs: Path, labels: Path) -> None:
+    """Judge a run of the tiny dataset."""
+    folder = files.record.parent
+    names = ("structures.csv.gz", "atoms.csv.gz", EVALUATION)
+    evaluate_run(files.record, graphs, labels, *(folder / name for name in names))
+
+
+def write_record(folder: Path, record: Mapping[str, Any], structures: pd.DataFrame) -> None:
+    """Write a run that was trained and judged elsewhere: its record and errors, as they lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "weights.pt").write_bytes(b"")
+    write_table(folder / "structures.csv.gz", structures)
+    _write_manifests(folder, record)
+
+
+def _write_manifests(folder: Path, record: Mapping[str, Any]) -> None:
+    trained, judged = (
+        [folder / name for name in names if (folder / name).exists()]
+        for names in (TRAINED, EVALUATED)
+    )
+    write_manifest(folder / RECORD, record, trained)
+    write_manifest(folder / EVALUATION, {"run": record["run"]}, judged, trained[:1])
+
+
+def add_table(result: RunResult, name: str, table: pd.DataFrame) -> None:
+    """Write a further table of a run that `write_record` wrote."""
+    write_table(result.folder / name, table)
+    _write_manifests(result.folder, result.record)
+    for read in ("files", name.split(".")[0]):
+        vars(result).pop(read, None)
+
+
 @pytest.fixture
 def run_tiny(tiny: Tiny, tmp_path: Path) -> RunTiny:
-    """Train the tiny dataset from files to files."""
+    """Train the tiny dataset from files to files, in the run's folder below one of one's choice."""
 
     def train(
         name: str,
@@ -204,9 +241,9 @@ def run_tiny(tiny: Tiny, tmp_path: Path) -> RunTiny:
         data: Tiny = tiny,
         **options: object,
     ) -> RunFiles:
-        inputs = data.write(tmp_path / name)
-        files = files_in(tmp_path / name)
-        checkpoint = tmp_path / name / "checkpoint.pt"
+        folder = tmp_path / name / run.folder
+        inputs, files = data.write(folder), files_in(folder)
+        checkpoint = folder / "unfinished.pt"
         train_run(run, inputs, data.model, data.spec, files, checkpoint, **options)  # type: ignore[arg-type]
         return files
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from conftest import write_record
 from numpy.typing import NDArray
 
 from pesloss.claims.measurement import RunResult
 from pesloss.claims.runs import Study, comparisons
 from pesloss.claims.weights import Transfer, transfers
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.files import write_json, write_table
 from pesloss.runs import Run
 
 Array = NDArray[np.float64]
@@ -65,11 +65,10 @@ class Planted:
             "training_settings": {**SETTINGS, **(settings or {})},
             "constants": dict(zip(("energy", "forces"), constants, strict=True)),
         }
-        write_json(folder / "record.json", record)
         noise = np.random.default_rng(run.seed).normal(size=(2, self.n))
         factor = np.exp(log_error(run, table))
         found = table.assign(energy_error=factor * noise[0], force_mse=(factor * noise[1]) ** 2)
-        write_table(folder / "structures.csv.gz", found)
+        write_record(folder, record, found)
         self.results.append(RunResult(run, folder))
 
     def sweeps(

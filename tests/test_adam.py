@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Tiny, files_in
+from conftest import RUN, RunTiny, Tiny, files_in
 from torch import Tensor
 
+from pesloss.files import read_json
 from pesloss.training.adam import Adam
 
 SHAPES = ((3, 4), (5,), ())
@@ -67,7 +68,8 @@ ALONE = """
 import sys
 from pathlib import Path
 from conftest import MODEL, RUN, SPEC, files_in
-from pesloss.training.job import Inputs, train_run
+from pesloss.training.inputs import Inputs
+from pesloss.training.job import train_run
 folder = Path(sys.argv[1])
 inputs = Inputs(*(folder / name for name in ("graphs.npz", "splits.csv", "statistics.json")))
 train_run(RUN, inputs, MODEL, SPEC, files_in(folder), folder / "checkpoint.pt")
@@ -75,14 +77,23 @@ print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modu
 """
 
 
-def test_a_training_does_not_import_the_compiler(tiny: Tiny, tmp_path: Path) -> None:
-    tiny.write(tmp_path)
+def test_a_training_in_another_process_has_the_same_bytes_and_does_not_import_the_compiler(
+    tiny: Tiny, run_tiny: RunTiny, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a folder of another name" / RUN.folder
+    tiny.write(folder)
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(tmp_path)],
+        [sys.executable, "-c", ALONE, str(folder)],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.stdout.splitlines() == ["[]"], done.stderr
-    assert files_in(tmp_path).record.is_file()
+    here, there = run_tiny("here"), files_in(folder)
+    for one, other in zip(here.trained, there.trained, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    records = [read_json(files.record) for files in (here, there)]
+    for key in ("seconds", "peak_memory_mib", "repeat_with"):
+        assert all(record.pop(key) for record in records)
+    assert records[0] == records[1]

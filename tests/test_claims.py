@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Tiny
+from conftest import Tiny, add_table, write_record
 from numpy.typing import NDArray
 
 from pesloss.claims import statistics
@@ -22,7 +23,7 @@ from pesloss.config import Ablation
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
 from pesloss.evaluation.score import score
-from pesloss.files import write_json, write_table
+from pesloss.files import write_table
 from pesloss.runs import Run
 
 Array = NDArray[np.float64]
@@ -245,10 +246,9 @@ class Shelf:
             "training_settings": {"n_steps": 9, "learning_rate": 0.1, **dict(run.changes)},
             "final": {},
         }
-        write_json(folder / "record.json", record)
         held_out = self.labels[self.labels.split != "train"]
         table = held_out.assign(energy_error=errors(run, held_out), force_mse=1.0)
-        write_table(folder / "structures.csv.gz", table)
+        write_record(folder, record, table)
         self.results.append(RunResult(run, folder))
 
     def grid(self, errors: Errors, losses: tuple[str, ...], **options: Any) -> "Comparison":
@@ -459,7 +459,7 @@ def signals(shelf: Shelf, power: float) -> Comparison:
     for result in data.results:
         early = pd.DataFrame({"step": 1, "structure": trained.structure, "energy_term": 1.0})
         late = early.assign(step=9, energy_term=trained.n_atoms**power)
-        write_table(result.folder / "loss_signal.csv.gz", pd.concat([early, late]))
+        add_table(result, "loss_signal.csv.gz", pd.concat([early, late]))
         parts = [
             pd.DataFrame(
                 {
@@ -473,7 +473,7 @@ def signals(shelf: Shelf, power: float) -> Comparison:
             for step, height in ((1, 1.0), (9, 1e-3))
         ]
         noisy = parts[0].assign(step=0, energy_gradient=1.0)
-        write_table(result.folder / "gradient_signal.csv", pd.concat([noisy, *parts]))
+        add_table(result, "gradient_signal.csv", pd.concat([noisy, *parts]))
     return data
 
 
@@ -497,8 +497,7 @@ def test_balance_of_species_is_the_spread_of_their_relative_errors(shelf: Shelf)
         rows = [(s, z, (factor[z] * eta[z]) ** 2) for s in tested for z in ("Al", "Cu", "Cu")]
         table = pd.DataFrame(rows, columns=["structure", "species", "force_error_square"])
         for result in data.results:
-            write_table(result.folder / "atoms.csv.gz", table)
-            vars(result).pop("atoms", None)
+            add_table(result, "atoms.csv.gz", table)
         return measure("force_species_balance", data)[0]
 
     assert written({"Al": 0.3, "Cu": 0.3}).estimate == pytest.approx(0, abs=1e-12)
@@ -580,7 +579,9 @@ def test_a_decision_from_files_is_that_from_memory(shelf: Shelf) -> None:
     folder = shelf.folder / "statistics" / "made"
     write_table(folder / "labels.csv", shelf.labels)
     write_table(folder / "force_labels.csv", NO_FORCES)
-    shelf.statistics.write(folder / "statistics.json")
+    n_train = int((shelf.labels.split == "train").sum())
+    whose = replace(shelf.statistics, dataset="made", n_structures=n_train)
+    whose.write(folder / "statistics.json")
     claim = {"claim": "C8", "statistic": "size_tradeoff", "expected": 0, "margin": 0.1}
     ablation = asked(claim, EXPONENT, runs={"energy_losses": ["raw", "standardized"]})
     labels = LabelData("made", shelf.labels, NO_FORCES, shelf.statistics)

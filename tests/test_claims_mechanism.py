@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Tiny, failure
+from conftest import Tiny, add_table, failure
 from numpy.typing import NDArray
 from test_claims import Shelf, measure, near, noise
 
 from pesloss.claims.measurement import NotMeasurable
 from pesloss.claims.runs import Comparison
 from pesloss.claims.statistics._bias import Parts
-from pesloss.files import write_table
 from pesloss.runs import Run
 
 Array = NDArray[np.float64]
@@ -42,7 +41,7 @@ def trained(
         term = pd.DataFrame(
             {"step": 9, "structure": part.structure, "energy_term": error**2 / scale}
         )
-        write_table(result.folder / "loss_signal.csv.gz", term)
+        add_table(result, "loss_signal.csv.gz", term)
         late = pd.DataFrame(
             {
                 "step": 9,
@@ -52,7 +51,7 @@ def trained(
             }
         )
         early = late.assign(step=0, energy_jacobian=n * rng.gamma(9, size=len(n)))
-        write_table(result.folder / "gradient_signal.csv", pd.concat([early, late]))
+        add_table(result, "gradient_signal.csv", pd.concat([early, late]))
     return data
 
 
@@ -84,8 +83,7 @@ def test_the_law_of_gradients_is_refuted_where_the_gradient_is_another(shelf: Sh
     for result in data.results:
         table = result.gradient_signal
         grown = table.energy_gradient * table.structure.map(size) ** 0.4
-        write_table(result.folder / "gradient_signal.csv", table.assign(energy_gradient=grown))
-        vars(result).pop("gradient_signal")
+        add_table(result, "gradient_signal.csv", table.assign(energy_gradient=grown))
     (found,) = measure("gradient_law", data)
     assert near(found, 0.4)
     assert found.low > 0.1

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase import Atoms
-from conftest import RunTiny, Tiny, failure
+from conftest import RunTiny, Tiny, evaluate, failure
 from numpy.typing import NDArray
 
 from pesloss.claims.correlation import MODELS, PairMoments, parts
@@ -23,8 +23,9 @@ from pesloss.evaluation.correlation import (
     PairShells,
     pair_products,
     pair_shells,
+    write_error_products,
+    write_label_products,
     write_pair_shells,
-    write_products,
 )
 from pesloss.evaluation.correlation_tables import (
     CORRELATION,
@@ -32,7 +33,6 @@ from pesloss.evaluation.correlation_tables import (
     correlation_rows,
     correlation_tables,
 )
-from pesloss.evaluation.errors import evaluate_run
 from pesloss.evaluation.labels import force_label_table, label_table
 from pesloss.files import read_table, write_table
 from pesloss.graphs import build_graphs
@@ -391,7 +391,8 @@ def test_tables_are_made_from_files_of_earlier_stages(
     tiny.statistics.write(folder / "statistics.json")
     write_table(tmp_path / "splits.csv", tiny.splits)
     write_pair_shells(structures, tmp_path / "splits.csv", tmp_path / "shells.npz")
-    write_products(tmp_path / "shells.npz", folder / "statistics.json", folder / "correlation.csv")
+    statistics = folder / "statistics.json"
+    write_label_products(tmp_path / "shells.npz", statistics, folder / "correlation.csv")
     labels = read_table(folder / "labels.csv").set_index("structure")
     sums = read_table(folder / "correlation.csv").groupby("structure")["product"].sum()
     held_out = labels[labels.split != "train"]
@@ -402,9 +403,9 @@ def test_tables_are_made_from_files_of_earlier_stages(
         files = run_tiny(loss, run=Run("tiny", "schnet", loss))
         out = files.record.parent
         build_graphs(structures, tiny.model.cutoff).write(out / "local.npz")
-        paths = (out / "structures.csv.gz", out / "atoms.csv.gz")
-        evaluate_run(files.predictions, out / "local.npz", folder / "labels.csv", *paths)
-        write_products(tmp_path / "shells.npz", paths[1], out / "correlation.csv")
+        evaluate(files, out / "local.npz", folder / "labels.csv")
+        products = (out / "correlation.csv", out / "correlation.json")
+        write_error_products(tmp_path / "shells.npz", out / "atoms.csv.gz", *products)
         tested = RunResult(Run("tiny", "schnet", loss), out).split("test").set_index("structure")
         sums = read_table(out / "correlation.csv").groupby("structure")["product"].sum()
         assert sums.to_dict() == pytest.approx((tested.energy_error**2).to_dict(), rel=1e-3)

@@ -1,6 +1,5 @@
 """Costs: shared trainings split without loss, plans that scale as they must."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from pesloss.cost import (
     training_rates,
 )
 from pesloss.files import write_table
+from pesloss.manifest import write_manifest
 from pesloss.runs import Run
 from pesloss.settings import ModelSpec, TrainingSpec
 
@@ -53,8 +53,8 @@ def _record(run: Run, seconds: float, n_steps: int = 100) -> dict[str, object]:
 def records(tmp_path: Path) -> pd.DataFrame:
     paths = []
     for i, run in enumerate(RUNS):
-        paths.append(tmp_path / f"{i}.json")
-        paths[-1].write_text(json.dumps(_record(run, 10.0 * (i + 1))), encoding="utf-8")
+        paths.append(tmp_path / run.folder / "record.json")
+        write_manifest(paths[-1], _record(run, 10.0 * (i + 1)), [])
     return records_table(paths)
 
 

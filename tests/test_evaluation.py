@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase.data import chemical_symbols
-from conftest import RunTiny, Tiny
+from conftest import RunTiny, Tiny, evaluate
 
 from pesloss.dataset_statistics import (
     OTHER,
@@ -16,7 +16,7 @@ from pesloss.dataset_statistics import (
     size_group,
 )
 from pesloss.errors import PeslossError
-from pesloss.evaluation.errors import error_tables, evaluate_run
+from pesloss.evaluation.errors import error_tables
 from pesloss.evaluation.labels import force_histogram, force_label_table, label_table
 from pesloss.evaluation.moments import TAIL
 from pesloss.evaluation.tables import joined, run_tables, statistics_table, summary
@@ -216,7 +216,7 @@ def test_a_suite_without_runs_has_the_same_columns(
     files = run_tiny("raw", run=Run("tiny", "schnet", "raw"))
     out = files.record.parent / "structures.csv.gz"
     graphs = files.record.parent / "graphs.npz"
-    evaluate_run(files.predictions, graphs, path, out, out.with_name("atoms.csv.gz"))
+    evaluate(files, graphs, path)
     none, one = run_tables([], [str(path)]), run_tables([str(out)], [str(path)])
     for name in one:
         assert len(none[name]) == 0
@@ -232,7 +232,7 @@ def test_shares_of_the_signal_add_up(tiny: Tiny, run_tiny: RunTiny, tmp_path: Pa
         files = run_tiny(loss, run=Run("tiny", "schnet", loss))
         out = files.record.parent / "structures.csv.gz"
         graphs = files.record.parent / "graphs.npz"
-        evaluate_run(files.predictions, graphs, path, out, out.with_name("atoms.csv.gz"))
+        evaluate(files, graphs, path)
         evaluated.append(str(out))
     tables = run_tables(evaluated, [str(path)])
     signal = tables["signal"]

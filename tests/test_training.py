@@ -1,6 +1,7 @@
 """A training is decided by its inputs: repeatable, resumable, the same for every loss."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import RUN, RunTiny, Tiny, files_in
+from conftest import RUN, RunTiny, Tiny, failure, files_in
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -24,9 +25,10 @@ from pesloss.closure import PACKAGE
 from pesloss.errors import PeslossError
 from pesloss.files import read_json, read_table, write_table
 from pesloss.runs import Run
-from pesloss.training.job import RunFiles, splits_of
+from pesloss.training.checkpoint import Checkpoint
+from pesloss.training.inputs import splits_of
+from pesloss.training.job import RunFiles
 from pesloss.training.loop import (
-    Checkpoint,
     Training,
     batch_order,
     deterministic,
@@ -41,10 +43,10 @@ Make = Callable[..., Training]
 
 
 def same_results(one: RunFiles, other: RunFiles) -> bool:
-    tables = ("history", "loss_signal", "gradient_signal", "predictions")
+    tables = ("weights", "history", "loss_signal", "gradient_signal", "predictions")
     same = [getattr(one, n).read_bytes() == getattr(other, n).read_bytes() for n in tables]
-    hashes = [read_json(files.record)["hashes"] for files in (one, other)]
-    return all(same) and hashes[0] == hashes[1]
+    digests = [read_json(files.record)["digest"] for files in (one, other)]
+    return all(same) and digests[0] == digests[1]
 
 
 def test_the_same_run_ends_with_the_same_bits(run_tiny: RunTiny) -> None:
@@ -66,7 +68,8 @@ import sys, time
 from pathlib import Path
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.runs import Run
-from pesloss.training.job import Inputs, RunFiles, train_run
+from pesloss.training.inputs import Inputs
+from pesloss.training.job import RunFiles, train_run
 
 folder = Path(sys.argv[1])
 names = ("record.json", "weights.pt", "history.csv", "loss_signal.csv.gz", "gradient_signal.csv",
@@ -83,7 +86,7 @@ train_run(
     ModelSpec.model_validate_json(sys.argv[2]),
     TrainingSpec.model_validate_json(sys.argv[3]),
     RunFiles(*(folder / name for name in names)),
-    folder / "checkpoint.pt",
+    folder / "unfinished.pt",
     checkpoint_seconds=0,
     watch=slowly,
 )
@@ -94,12 +97,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     run_tiny: RunTiny, tiny: Tiny, tmp_path: Path
 ) -> None:
     unbroken = run_tiny("unbroken")
-    folder = tmp_path / "killed"
+    folder = tmp_path / "killed" / RUN.folder
     tiny.write(folder)
     settings = (tiny.model.model_dump_json(), tiny.spec.model_dump_json())
     command = [sys.executable, "-c", TRAIN_SLOWLY, str(folder), *settings]
     child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)})
-    checkpoint, deadline = folder / "checkpoint.pt", time.monotonic() + 120
+    checkpoint, deadline = folder / "unfinished.pt", time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.02)
     time.sleep(0.35)  # some steps on, in the middle of whatever it does
@@ -196,21 +199,32 @@ def test_a_checkpoint_that_is_not_its_own_is_ignored(
 
 
 @pytest.mark.parametrize("which", ["energy", "forces"])
-@pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_missing_label_stops_the_run_and_names_the_structure(
-    tiny: Tiny, run_tiny: RunTiny, tmp_path: Path, which: str, split: str
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e200])
+def test_a_missing_label_stops_the_run_before_it_starts_and_names_the_structure(
+    tiny: Tiny, run_tiny: RunTiny, tmp_path: Path, which: str, split: str, value: float
 ) -> None:
     names = list(tiny.splits.structure[tiny.splits.split == split])
     sample = signal_sample(tiny.graphs, tiny.graphs.select(names), 6)
     name = str(tiny.graphs.structure[sample[3]])
     values = getattr(tiny.graphs, which).copy()
     first = int(tiny.graphs.n_atoms[: sample[3]].sum())
-    values[first if which == "forces" else sample[3]] = np.nan
+    values[first if which == "forces" else sample[3]] = value
     broken = replace(tiny, graphs=replace(tiny.graphs, **{which: values}))
-    with pytest.raises(PeslossError, match=f"not finite at step .* on structure {name};") as error:
-        run_tiny("nan", data=broken)
-    assert "\n" not in str(error.value)
-    assert not any(path.exists() for path in vars(files_in(tmp_path / "nan")).values())
+    line = failure(lambda: run_tiny("nan", data=broken, watch=pytest.fail))
+    expected = f"graphs.npz: structure {name}: {which} is {value}; allowed: finite numbers below"
+    assert expected in line
+    assert not any(path.exists() for path in vars(files_in(tmp_path / "nan" / RUN.folder)).values())
+
+
+def test_a_training_that_diverges_writes_nothing(
+    tiny: Tiny, run_tiny: RunTiny, tmp_path: Path
+) -> None:
+    wild = replace(tiny, spec=tiny.spec.model_copy(update={"learning_rate": 1e30}))
+    line = failure(lambda: run_tiny("wild", data=wild))
+    assert re.search(r"not finite at step \d+ on structure s\d\d.*; nothing was written", line)
+    files = files_in(tmp_path / "wild" / RUN.folder)
+    assert not any(path.exists() for path in vars(files).values())
 
 
 def test_whatever_the_loss_the_rest_of_a_run_is_the_same(run_tiny: RunTiny) -> None:
@@ -410,7 +424,8 @@ def test_predictions_are_total_energies(tiny: Tiny, run_tiny: RunTiny) -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_an_empty_split_is_named(tiny: Tiny, tmp_path: Path, split: str) -> None:
-    write_table(tmp_path / "splits.csv", tiny.splits[tiny.splits.split != split])
+    other = "test" if split == "train" else "train"
+    write_table(tmp_path / "splits.csv", tiny.splits.replace({"split": {split: other}}))
     with pytest.raises(PeslossError, match=rf"splits\.csv: split '{split}' is empty"):
         splits_of(tiny.graphs, tmp_path / "splits.csv")
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pesloss import provenance, wording
 from pesloss.files import is_scratch, read_json, read_table
+from pesloss.manifest import read_manifest
 from pesloss.runs import RUN_COLUMNS, Run, settings_of
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.workflow import COST_SUFFIX
@@ -67,8 +68,13 @@ def records_table(paths: Iterable[Path | str]) -> pd.DataFrame:
     DataFrame
         ``RECORD_COLUMNS``: what was trained, its seconds and memory, the last point of the
         validation curve (eV/atom, eV/Å), commit, hashes, versions, and how to repeat it.
+
+    Raises
+    ------
+    PeslossError
+        When a record is damaged or another run's.
     """
-    rows = [_record_row(read_json(path, ("run", "seconds", "hashes"))) for path in paths]
+    rows = [_record_row(read_manifest(Path(path))) for path in paths]
     return pd.DataFrame(rows, columns=RECORD_COLUMNS)
 
 

@@ -3,15 +3,17 @@
 import errno
 import fcntl
 import gzip
+import hashlib
 import io
 import json
 import os
 import re
 import stat
+import struct
 import tempfile
+import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -142,11 +144,29 @@ def write_json(path: Path | str, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-    if repeated:
-        raise ValueError(f"key {repeated[0]!r} occurs more than once")
-    return dict(pairs)
+def read_bytes(path: Path | str) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    PeslossError
+        When it is missing, cannot be read or does not fit into memory.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (MemoryError, OSError) as error:
+        pass_on(error, path)
+        raise
+
+
+def sha256(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; errors as `read_bytes`."""
+    try:
+        with Path(path).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        pass_on(error, path)
+        raise
 
 
 def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
@@ -155,12 +175,15 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     Raises
     ------
     PeslossError
-        When the file is missing, cannot be read, is truncated, is no JSON object or lacks a key.
+        When the file is missing, cannot be read, is truncated, is no JSON object, has a number that
+        is not finite or a key twice, or lacks a key.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=_without_repeats)
-    except (MemoryError, OSError, RecursionError, ValueError) as error:
+        text = read_bytes(path).decode("utf-8")
+        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+    except PeslossError:
+        raise
+    except (MemoryError, ValueError, RecursionError) as error:
         pass_on(error, path)
         raise PeslossError(f"{path}: not a JSON file ({error}); delete it and run again") from None
     if not isinstance(content, dict):
@@ -171,6 +194,18 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
     return cast(dict[str, Any], content)
 
 
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a finite number")
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} twice")
+    return found
+
+
 def write_table(path: Path | str, table: pd.DataFrame) -> None:
     """Write ``table`` as CSV (gzipped when the name says so), byte for byte repeatable."""
     content = table.to_csv(index=False, lineterminator="\n").encode("utf-8")
@@ -179,22 +214,45 @@ def write_table(path: Path | str, table: pd.DataFrame) -> None:
     write_bytes(path, content)
 
 
-def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path | str, columns: Sequence[str] = (), unique: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a CSV written by ``write_table`` that must hold ``columns``.
 
-    Floats come back exactly as they were written. Extra columns are kept.
+    Floats come back exactly as they were written, names of structures as text. Extra columns are
+    kept.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    columns
+        What it must hold.
+    unique
+        Columns that are filled in every row and together name a row: no two have the same.
 
     Raises
     ------
     PeslossError
-        When the file is missing, cannot be read, is truncated, is no table or lacks a column.
+        When the file is missing, cannot be read, is truncated, is no table, lacks a column or a
+        name, or holds a row twice.
     """
+    return parse_table(path, read_bytes(path), columns, unique)
+
+
+def parse_table(
+    path: Path | str, content: bytes, columns: Sequence[str] = (), unique: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a table as `read_table`, from the bytes of the file ``path``."""
     try:
-        content = Path(path).read_bytes()
         if str(path).endswith(".gz"):
             content = gzip.decompress(content)
         table = pd.read_csv(
-            io.BytesIO(content), float_precision="round_trip", keep_default_na=False, na_values=[""]
+            io.BytesIO(content),
+            float_precision="round_trip",
+            keep_default_na=False,
+            na_values=[""],
+            dtype={"structure": str},
         )
     except (EOFError, MemoryError, OSError, ValueError, zlib.error) as error:
         pass_on(error, path)
@@ -202,12 +260,59 @@ def read_table(path: Path | str, columns: Sequence[str] = ()) -> pd.DataFrame:
         raise PeslossError(f"{path}: not a table ({reason}); delete it and run again") from None
     if not content.endswith(b"\n"):
         raise PeslossError(f"{path}: the last line is cut off; delete it and run again")
-    missing = [column for column in columns if column not in table.columns]
+    missing = [column for column in (*columns, *unique) if column not in table.columns]
     if missing:
         raise PeslossError(
             f"{path}: lacks column {missing[0]!r}; found: {', '.join(map(str, table.columns))}"
         )
+    _check_unique(path, table, unique)
     return table
+
+
+def _check_unique(path: Path | str, table: pd.DataFrame, unique: Sequence[str]) -> None:
+    for column in unique:
+        empty = np.flatnonzero(table[column].isna())
+        if len(empty):
+            raise PeslossError(f"{path}: row {empty[0] + 1} has no {column}; make the file again")
+    twice = table.duplicated(list(unique)) if unique else pd.Series(dtype=bool)
+    if twice.any():
+        values = table.loc[twice.idxmax(), list(unique)]
+        row = ", ".join(f"{column} {value}" for column, value in values.items())
+        more = f" ({twice.sum()} such rows)" if twice.sum() > 1 else ""
+        raise PeslossError(f"{path}: {row} is there twice{more}; make the file again")
+
+
+def same_structures(
+    found: Iterable[Any], where: Path | str, others: Iterable[Any], elsewhere: Path | str
+) -> None:
+    """Refuse files of a dataset that do not hold the same structures.
+
+    Parameters
+    ----------
+    found, others
+        Names of structures, in any order.
+    where, elsewhere
+        Files that hold them, for the message.
+
+    Raises
+    ------
+    PeslossError
+        Naming the files, the first structure that only one of them has, and how many such.
+    """
+    one, other = set(map(str, found)), set(map(str, others))
+    for lacking, has, names in ((where, elsewhere, other - one), (elsewhere, where, one - other)):
+        if names:
+            more = f" nor {len(names) - 1} others" if len(names) > 1 else ""
+            raise PeslossError(
+                f"{lacking}: does not hold structure {min(names)!r}{more}, which {has} holds: "
+                "one is damaged or of another dataset; delete both and run again"
+            )
+
+
+DAMAGED_ARCHIVE = (
+    ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What reading an archive raises that is not one: RuntimeError for a packing that is not known."""
 
 
 def read_arrays(path: Path | str, names: Sequence[str], what: str) -> dict[str, Any]:
@@ -225,12 +330,16 @@ def read_arrays(path: Path | str, names: Sequence[str], what: str) -> dict[str, 
     Raises
     ------
     PeslossError
-        When the file is missing, cannot be read, is truncated, is no such archive or lacks an
-        array; when there is no memory for it.
+        When the file is missing, cannot be read or does not fit into memory, is truncated, no such
+        archive or lacks an array.
     """
     try:
-        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except Exception as error:  # NumPy has no exception of its own for every damage
+        with Path(path).open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not an archive")
+            with archive:
+                return {name: archive[name] for name in names}
+    except (MemoryError, OSError, *DAMAGED_ARCHIVE) as error:
         pass_on(error, path)
         raise PeslossError(f"{path}: not {what} ({error}); delete it and run again") from None

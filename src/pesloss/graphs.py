@@ -47,9 +47,23 @@ class Graphs:
         Raises
         ------
         PeslossError
-            When the file is truncated or is no such archive.
+            When the file is truncated, is no such archive, or its arrays do not fit together.
         """
-        return cls(**read_arrays(path, [f.name for f in fields(cls)], "a graph file"))
+        found = cls(**read_arrays(path, [f.name for f in fields(cls)], "a graph file"))
+        found._check(path)
+        return found
+
+    def _check(self, path: Path | str) -> None:
+        s, a, p = len(self.structure), int(self.n_atoms.sum()), int(self.n_pairs.sum())
+        shapes = ((s,), (s,), (s,), (s,), (a,), (a, 3), (a, 3), (a,), (p,), (p,), (p, 3))
+        for field, shape in zip(fields(self), shapes, strict=True):
+            if getattr(self, field.name).shape != shape:
+                found = getattr(self, field.name).shape
+                raise wrong_value(str(path), f"shape of {field.name}", found, f"{shape}")
+        names, count = np.unique(self.structure, return_counts=True)
+        if count.max(initial=1) > 1:
+            name = names[np.argmax(count)]
+            raise PeslossError(f"{path}: structure {name} is there twice; delete it and run again")
 
     def select(self, names: Sequence[str]) -> "NDArray[np.int64]":
         """Return the indices of the structures called ``names``.

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pesloss.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
 from pesloss.data.kinds import files
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
+from pesloss.manifest import EVALUATION, RECORD
 from pesloss.runs import WILDCARDS, Run, settings_of
 from pesloss.settings import ModelSpec
 from pesloss.specification import check_names, load, load_all, parse
@@ -217,6 +219,12 @@ class Suite:
             for run in runs
         ]
         return sorted(set(found))
+
+    def manifests(self) -> list[str]:
+        """Return the manifests of all runs, paths below the results folder."""
+        found = {f"runs/{run.folder}/{name}" for run in self.runs for name in (RECORD, EVALUATION)}
+        further = (path for name in self.ablations for path in self.inputs_of(name))
+        return sorted(found | {path for path in further if fnmatch(path, "runs/*.json")})
 
     def ablations_with(self, *measured: str) -> list[str]:
         """Return the ablations that have a claim with one of these statistics."""

@@ -4,6 +4,7 @@ rule decide_claims:
         spec="config/ablations/{ablation}.yaml",
         labels=labels_of_ablation,
         runs=runs_of_ablation,
+        records=records_of_ablation,
         more=inputs_of_ablation,
     output:
         claims="<results>/claims/{ablation}.csv",
@@ -61,6 +62,7 @@ rule advise:
             name=LABEL_FILES,
         ),
         runs=ALL_RUNS,
+        records=files_of_runs(suite.runs, RECORD, EVALUATION),
     output:
         compared=report("<results>/tables/advice.csv", category="1 Verdicts"),
         carried=report("<results>/tables/carried_weight.csv", category="1 Verdicts"),

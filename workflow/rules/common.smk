@@ -9,6 +9,7 @@ from pesloss.closure import code_digest, presentation_digest
 from pesloss.cost import known_rates, plan_cost, plan_line
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
+from pesloss.manifest import EVALUATION, RECORD, damaged
 from pesloss.page.write import TABLES as REPORT_TABLES
 from pesloss.page.write import page_files
 from pesloss.plan import Suite, as_typed
@@ -20,20 +21,38 @@ except PeslossError as error:
 for dataset_left_out, why in suite.left_out.items():
     logger.warning(f"left out: dataset {dataset_left_out} ({why})")
 
+RESULTS = Path(suite.config.results)
 if workflow.is_main_process:
     expected_cost = plan_cost(
         suite.runs,
         suite.models,
         suite.config.training,
         known_rates(Path("results/reference/tables/training_rates.csv")),
-        suite.config.results,
+        RESULTS,
     )
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
+    to_make_again = dict(damaged(RESULTS / path for path in suite.manifests()))
+    for why in to_make_again.values():
+        logger.warning(f"made again: {why}")
+    if to_make_again and workflow.dag_settings is not None:
+        # As if they were named after --forcerun: planned in a dry run too, and nothing is deleted.
+        workflow.dag_settings.forcerun = {
+            *workflow.dag_settings.forcerun,
+            *map(str, to_make_again),
+        }
 
 FIGURES = suite.figures
 SHOWN = presentation_digest("losses/energy", "claims/statistics", "figures")
 LABEL_FILES = ("labels.csv", "force_labels.csv", "statistics.json")
-ALL_RUNS = [f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs]
+JUDGED = (RECORD, EVALUATION, "structures.csv.gz")
+
+
+def files_of_runs(runs, *names):
+    """Paths of files of runs."""
+    return [f"<results>/runs/{run.folder}/{name}" for run in runs for name in names]
+
+
+ALL_RUNS = files_of_runs(suite.runs, "structures.csv.gz")
 ABLATION_RULES = sorted(
     str(path) for path in Path(workflow.current_basedir, "ablations").glob("*.smk")
 )
@@ -86,10 +105,12 @@ def labels_of_ablation(wildcards):
 
 def runs_of_ablation(wildcards):
     """The evaluated runs of an ablation."""
-    return [
-        f"<results>/runs/{run.folder}/structures.csv.gz"
-        for run in suite.runs_of(wildcards.ablation)
-    ]
+    return files_of_runs(suite.runs_of(wildcards.ablation), "structures.csv.gz")
+
+
+def records_of_ablation(wildcards):
+    """What says which files the evaluated runs of an ablation have."""
+    return files_of_runs(suite.runs_of(wildcards.ablation), RECORD, EVALUATION)
 
 
 def code_of_training(wildcards):

@@ -1,12 +1,14 @@
 rule evaluate_run:
     """Compare the predictions of a run with the labels, structure by structure."""
     input:
+        record=run_file(RECORD),
         predictions=run_file("predictions.npz"),
         graphs=graphs_of,
         labels="<results>/statistics/{dataset}/labels.csv",
     output:
         structures=run_file("structures.csv.gz"),
         atoms=run_file("atoms.csv.gz"),
+        evaluation=run_file(EVALUATION),
     log:
         f"<results>/logs/evaluate_run/{suite.run_pattern}.log",
     params:
@@ -41,7 +43,16 @@ rule tabulate_labels:
 rule tabulate_runs:
     """Summarise all runs: errors of structures, of groups and of species, and signals."""
     input:
-        structures=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in suite.runs],
+        structures=ALL_RUNS,
+        more=files_of_runs(
+            suite.runs,
+            RECORD,
+            EVALUATION,
+            "atoms.csv.gz",
+            "history.csv",
+            "loss_signal.csv.gz",
+            "gradient_signal.csv",
+        ),
         labels=collect("<results>/statistics/{dataset}/labels.csv", dataset=suite.datasets_in_use),
     output:
         runs="<results>/tables/runs.csv",

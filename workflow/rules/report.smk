@@ -58,7 +58,7 @@ rule tabulate_cost:
 rule tabulate_records:
     """Join the records of all runs; say what trainings cost by ablation and by dataset."""
     input:
-        records=[f"<results>/runs/{run.folder}/record.json" for run in suite.runs],
+        records=files_of_runs(suite.runs, RECORD),
     output:
         records="<results>/tables/records.csv",
         claim_cost=report("<results>/tables/claim_cost.csv", category="3 Cost"),

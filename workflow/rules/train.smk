@@ -6,7 +6,7 @@ rule train:
         statistics="<results>/statistics/{dataset}/statistics.json",
         model="config/models/{model}.yaml",
     output:
-        record=run_file("record.json"),
+        record=run_file(RECORD),
         weights=run_file("weights.pt"),
         history=run_file("history.csv"),
         loss_signal=run_file("loss_signal.csv.gz"),

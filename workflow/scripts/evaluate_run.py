@@ -7,9 +7,10 @@ from pesloss.workflow import job
 
 with job(snakemake):
     evaluate_run(
-        Path(snakemake.input.predictions),
+        Path(snakemake.input.record),
         Path(snakemake.input.graphs),
         Path(snakemake.input.labels),
         Path(snakemake.output.structures),
         Path(snakemake.output.atoms),
+        Path(snakemake.output.evaluation),
     )

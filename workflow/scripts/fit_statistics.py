@@ -5,9 +5,11 @@ from pesloss.files import read_table
 from pesloss.statistics.fit import compared_with_references, fit_statistics
 from pesloss.workflow import job
 
+KEY = ("structure",)
+
 with job(snakemake) as running:
-    table = read_table(snakemake.input.table, ("structure", "group", "n_atoms", "energy"))
-    splits = read_table(snakemake.input.splits, ("structure", "split"))
+    table = read_table(snakemake.input.table, ("group", "n_atoms", "energy"), unique=KEY)
+    splits = read_table(snakemake.input.splits, ("split",), unique=KEY)
     structures = [a for path in snakemake.input.structures for a in read_structures(path)]
     fitted = fit_statistics(snakemake.wildcards.dataset, table, splits, structures)
     fitted.write(snakemake.output.statistics)

@@ -6,7 +6,7 @@ from pesloss.files import read_table, write_table
 from pesloss.workflow import job
 
 with job(snakemake):
-    table = read_table(snakemake.input.table, ("structure", "group", "n_atoms"))
+    table = read_table(snakemake.input.table, ("group", "n_atoms"), unique=("structure",))
     rng = generator(snakemake.params.seed, "split")
     splits = split(table, snakemake.params.fractions, rng, snakemake.wildcards.dataset)
     write_table(snakemake.output.splits, splits)

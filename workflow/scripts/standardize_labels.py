@@ -7,9 +7,9 @@ from pesloss.files import read_table, write_table
 from pesloss.workflow import job
 
 with job(snakemake):
-    statistics = DatasetStatistics.read(snakemake.input.statistics)
-    table = read_table(snakemake.input.table, ("structure", "energy"))
-    splits = read_table(snakemake.input.splits, ("structure", "split"))
+    statistics = DatasetStatistics.read(snakemake.input.statistics, snakemake.wildcards.dataset)
+    table = read_table(snakemake.input.table, ("energy",), unique=("structure",))
+    splits = read_table(snakemake.input.splits, ("split",), unique=("structure",))
     structures = [a for path in snakemake.input.structures for a in read_structures(path)]
     write_table(snakemake.output.labels, label_table(table, splits, statistics))
     write_table(snakemake.output.force_labels, force_label_table(structures, statistics))

@@ -5,7 +5,8 @@ from pathlib import Path
 from pesloss.runs import Run
 from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import load
-from pesloss.training.job import Inputs, RunFiles, train_run
+from pesloss.training.inputs import Inputs
+from pesloss.training.job import RunFiles, train_run
 from pesloss.workflow import job
 
 with job(snakemake) as running:

@@ -10,8 +10,8 @@ from pesloss.claims.decide import decide_ablation
 from pesloss.claims.measurement import LabelData, RunResult
 from pesloss.claims.runs import Study, comparisons
 from pesloss.config import Ablation
-from pesloss.files import read_json
-from pesloss.runs import Run
+from pesloss.files import same_structures
+from pesloss.manifest import RunFolder
 
 
 def decide_from_files(
@@ -51,13 +51,28 @@ def read_study(
         comparison
         for dataset, group in groupby(results, lambda r: r.run.dataset)
         for comparison in comparisons(
-            group, labels[dataset].labels, labels[dataset].statistics, tuned
+            [_of_dataset(result, labels[dataset]) for result in group],
+            labels[dataset].labels,
+            labels[dataset].statistics,
+            tuned,
         )
     ]
     return Study(labels, tuple(compared))
 
 
+def _of_dataset(result: RunResult, data: LabelData) -> RunResult:
+    """Refuse a run that was judged on other structures than the dataset's held-out ones."""
+    errors, labels = result.folder / "structures.csv.gz", f"labels of {data.dataset}"
+    same_structures(result.structures.structure, errors, data.held_out.structure, labels)
+    return result
+
+
 def read_run(folder: Path) -> RunResult:
-    """Return the finished run in ``folder``."""
-    record = read_json(folder / "record.json", ("run",))
-    return RunResult(Run.from_folder(record["run"]), folder)
+    """Return the finished run in ``folder``.
+
+    Raises
+    ------
+    PeslossError
+        When its record is damaged or another run's; each of its files is checked on reading.
+    """
+    return RunResult(RunFolder(folder).run, folder)

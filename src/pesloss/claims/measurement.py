@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
-from pesloss.files import read_json, read_table
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.files import read_table
 from pesloss.inference import Estimate, two_level_estimate
+from pesloss.manifest import RunFolder
 from pesloss.runs import Run
 
 Array = NDArray[np.float64]
@@ -94,14 +95,20 @@ class LabelData:
         """Read the label tables in ``results/statistics/DATASET``.
 
         A dataset without forces has an empty force table.
+
+        Raises
+        ------
+        PeslossError
+            When a file is damaged, or not of this dataset.
         """
-        return cls(
-            folder.name,
-            read_table(folder / "labels.csv", ("structure", "split", "standardized_energy")),
-            read_table(folder / "force_labels.csv", ("structure", "species", "mean_square")),
-            DatasetStatistics.read(folder / "statistics.json"),
-            folder.parent.parent,
+        statistics = DatasetStatistics.read(folder / "statistics.json", folder.name)
+        needed = ("split", "n_atoms", "standardized_energy")
+        labels = read_table(folder / "labels.csv", needed, unique=("structure",))
+        forces = read_table(
+            folder / "force_labels.csv", ("mean_square",), unique=("structure", "species")
         )
+        _check_labels(folder, labels, forces, statistics)
+        return cls(folder.name, labels, forces, statistics, folder.parent.parent)
 
     def table(self, path: str, columns: Sequence[str]) -> pd.DataFrame:
         """Read a further result of the dataset: one of the statistic's ``INPUTS``."""
@@ -128,41 +135,62 @@ class LabelData:
         )
 
 
+def _check_labels(
+    folder: Path, labels: pd.DataFrame, forces: pd.DataFrame, statistics: DatasetStatistics
+) -> None:
+    """Refuse labels that are not of the structures the statistics are of."""
+    n_train = int((labels.split == "train").sum())
+    if n_train != statistics.n_structures:
+        allowed = f"{statistics.n_structures}, as {folder / 'statistics.json'} has; delete both"
+        raise wrong_value(str(folder / "labels.csv"), "number of training labels", n_train, allowed)
+    for column, known in (("structure", labels.structure), ("species", statistics.species)):
+        unknown = sorted(set(forces[column]) - set(known))
+        if unknown:
+            allowed = f"a {column} of the dataset {statistics.dataset}; delete it and run again"
+            raise wrong_value(str(folder / "force_labels.csv"), column, unknown[0], allowed)
+
+
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run; its tables are read when they are asked for."""
+    """A finished run; its tables are read, and checked, when they are asked for."""
 
     run: Run
     folder: Path
 
     @cached_property
+    def files(self) -> RunFolder:
+        """The files of the run."""
+        return RunFolder(self.folder)
+
+    @cached_property
     def record(self) -> dict[str, Any]:
         """The run's record."""
-        return read_json(self.folder / "record.json", ("run", "hashes", "final"))
+        return self.files.record
 
     @cached_property
     def structures(self) -> pd.DataFrame:
         """Errors of the held-out structures."""
-        return read_table(self.folder / "structures.csv.gz", ("structure", "energy_error"))
+        columns = ("split", "n_atoms", "energy_error", "force_mse")
+        return self.files.table("structures.csv.gz", columns, unique=("structure",))
 
     @cached_property
     def atoms(self) -> pd.DataFrame:
         """Force errors of the test structures' atoms."""
-        return read_table(self.folder / "atoms.csv.gz", ("structure", "force_error_square"))
+        return self.files.table("atoms.csv.gz", ("structure", "force_error_square"))
 
     @cached_property
     def loss_signal(self) -> pd.DataFrame:
         """Mean loss terms of the training structures by window of steps."""
-        return read_table(self.folder / "loss_signal.csv.gz", ("step", "structure", "energy_term"))
+        return self.files.table("loss_signal.csv.gz", ("step", "structure", "energy_term"))
 
     @cached_property
     def gradient_signal(self) -> pd.DataFrame:
         """Gradient norms of some training structures at some steps."""
-        return read_table(self.folder / "gradient_signal.csv", ("step", "structure"))
+        return self.files.table("gradient_signal.csv", ("step", "structure"))
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Read a further file of the run: one of the statistic's ``RUN_INPUTS``."""
-        return read_table(self.folder / name, columns)
+        return self.files.table(name, columns)
 
     def split(self, name: str) -> pd.DataFrame:
         """Return the errors of one split's structures, ordered by name."""

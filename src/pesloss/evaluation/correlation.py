@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import PeslossError
-from pesloss.files import read_arrays, read_table, write_table, written_whole
+from pesloss.files import read_arrays, read_table, same_structures, write_table, written_whole
+from pesloss.manifest import RunFolder, write_manifest
 
 Array = NDArray[np.float64]
 EDGES = (0.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, np.inf)
@@ -174,17 +175,35 @@ def error_products(shells: PairShells, atoms: pd.DataFrame) -> pd.DataFrame:
 def write_pair_shells(
     structures: Sequence[Atoms], splits: Path | str, out: Path | str, progress: Any = None
 ) -> None:
-    """Write the pair shells of validation and test structures."""
-    table = read_table(splits, ("structure", "split"))
-    held_out = set(table.structure[table.split != "train"].astype(str))
+    """Write the pair shells of validation and test structures.
+
+    Raises
+    ------
+    PeslossError
+        When the splits are not those of the structures, or these have no local energies.
+    """
+    table = read_table(splits, ("structure", "split"), unique=("structure",))
+    names = [atoms.info["structure"] for atoms in structures]
+    same_structures(table.structure, splits, names, "structures.extxyz")
+    held_out = set(table.structure[table.split != "train"])
     chosen = [atoms for atoms in structures if atoms.info["structure"] in held_out]
     pair_shells(chosen, progress).write(out)
 
 
-def write_products(shells: Path, source: Path, out: Path) -> None:
-    """Write the products of a dataset's labels (``source`` its statistics) or of a run's errors."""
-    read = PairShells.read(shells)
-    if source.suffix == ".json":
-        write_table(out, label_products(read, DatasetStatistics.read(source)))
-    else:
-        write_table(out, error_products(read, read_table(source, ("local_energy_error",))))
+def write_label_products(shells: Path, statistics: Path, out: Path) -> None:
+    """Write the products of a dataset's labels."""
+    write_table(out, label_products(PairShells.read(shells), DatasetStatistics.read(statistics)))
+
+
+def write_error_products(shells: Path, atoms: Path, out: Path, manifest_out: Path) -> None:
+    """Write the products of a run's errors, and the manifest of the file.
+
+    Raises
+    ------
+    PeslossError
+        When the errors are not those that the run's evaluation goes with.
+    """
+    folder = RunFolder(atoms.parent)
+    table = folder.table(atoms.name, ("structure", "local_energy_error"))
+    write_table(out, error_products(PairShells.read(shells), table))
+    write_manifest(manifest_out, {"run": folder.record["run"]}, [out], [atoms])

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
-from pesloss.files import read_table, write_table
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.files import read_table, same_structures, write_table
 from pesloss.graphs import Graphs
+from pesloss.manifest import RunFolder, write_manifest
 from pesloss.training.predictions import read_predictions
 
 
@@ -42,6 +44,7 @@ def error_tables(
     atom = np.concatenate([np.arange(first[i], first[i + 1]) for i in index])
     if len(atom) != len(found["forces"]):
         raise PeslossError(f"{predictions}: {len(found['forces'])} forces, not {len(atom)}")
+    _check_sizes(found["structure"], n_atoms, labels)
     owner = np.repeat(np.arange(len(index)), n_atoms)
     square = np.mean((found["forces"] - graphs.forces[atom]) ** 2, axis=1)
     structures = pd.DataFrame(
@@ -63,12 +66,40 @@ def error_tables(
     return structures, atoms[atoms.structure.isin(tested)]
 
 
+def _check_sizes(names: NDArray[np.str_], n_atoms: NDArray[np.int64], labels: pd.DataFrame) -> None:
+    """Refuse labels of other structures than were predicted."""
+    labelled = labels.set_index("structure").n_atoms.reindex(names).to_numpy(float)
+    wrong = np.flatnonzero(labelled != n_atoms)
+    if len(wrong):
+        where = f"labels: structure {names[wrong[0]]}"
+        allowed = f"{n_atoms[wrong[0]]}, the size of the structure that was predicted"
+        raise wrong_value(where, "n_atoms", labelled[wrong[0]], allowed)
+
+
 def evaluate_run(
-    predictions: Path, graphs: Path, labels: Path, structures_out: Path, atoms_out: Path
+    record: Path,
+    graphs: Path,
+    labels: Path,
+    structures_out: Path,
+    atoms_out: Path,
+    evaluation_out: Path,
 ) -> None:
-    """Write the two error tables of a run."""
-    structures, atoms = error_tables(
-        predictions, Graphs.read(graphs), read_table(labels, ("structure", "split"))
-    )
+    """Write the two error tables of a run, and the manifest that says what they were made from.
+
+    Raises
+    ------
+    PeslossError
+        When the predictions are not those that the record goes with, or the labels not those of
+        the held-out structures.
+    """
+    folder = RunFolder(record.parent)
+    predictions = folder.check("predictions.npz")
+    table = read_table(labels, ("structure", "split", "n_atoms"), unique=("structure",))
+    held_out = table.structure[table.split != "train"]
+    (predicted,) = read_predictions(predictions, ("structure",)).values()
+    same_structures(held_out, labels, predicted, predictions)
+    structures, atoms = error_tables(predictions, Graphs.read(graphs), table)
     write_table(structures_out, structures)
     write_table(atoms_out, atoms)
+    tables = (structures_out, atoms_out)
+    write_manifest(evaluation_out, {"run": folder.record["run"]}, tables, [predictions])

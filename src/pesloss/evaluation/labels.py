@@ -11,6 +11,7 @@ from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import wrong_value
 from pesloss.evaluation.moments import TAIL
+from pesloss.files import same_structures
 
 HISTOGRAM_EDGES = np.linspace(-6, 6, 61)
 
@@ -38,8 +39,13 @@ def label_table(
     Raises
     ------
     PeslossError
-        When a structure holds a species that the training split lacks, naming both.
+        When table and splits are not of the same structures, or a structure holds a species that
+        the training split lacks, naming both.
     """
+    whose = statistics.dataset
+    same_structures(
+        splits.structure, f"{whose}: splits", table.structure, f"{whose}: table of structures"
+    )
     _check_species(table, statistics)
     merged = table.merge(splits, on="structure", validate="one_to_one")
     composition = statistics.composition(merged)

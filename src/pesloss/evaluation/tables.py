@@ -11,7 +11,7 @@ from pesloss.claims.job import read_run
 from pesloss.claims.measurement import RunResult
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.evaluation.score import score
-from pesloss.files import read_table
+from pesloss.files import read_table, same_structures
 from pesloss.inference import exponent_of
 from pesloss.runs import RUN_COLUMNS
 
@@ -97,14 +97,21 @@ def run_tables(
         one a run and species; ``signal``: one a run, window of steps and group; ``errors``: one
         a run and test structure; ``history``: the validation curves.
     """
-    groups_of = {Path(p).parent.name: read_table(p).set_index("structure") for p in labels}
+    groups_of = {
+        Path(p).parent.name: read_table(p, unique=("structure",)).set_index("structure")
+        for p in labels
+    }
     parts: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("runs", "groups", "species", "signal", "errors", "history")
     }
     for path in watch(evaluated):
         result = read_run(Path(path).parent)
+        dataset = result.run.dataset
+        groups = groups_of[dataset]
+        held_out = groups.index[groups.split != "train"]
+        same_structures(result.structures.structure, path, held_out, f"labels of {dataset}")
         about = result.run.columns
-        for name, table in _tables(result, groups_of[result.run.dataset]):
+        for name, table in _tables(result, groups):
             parts[name].append(table.assign(**about)[[*about, *table.columns]])
     return {
         name: pd.concat(tables, ignore_index=True) if tables else empty(name)

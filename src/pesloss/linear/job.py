@@ -8,7 +8,7 @@ import pandas as pd
 
 from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.errors import wrong_value
-from pesloss.files import read_table, write_table
+from pesloss.files import read_table, same_structures, write_table
 from pesloss.graphs import Graphs
 from pesloss.linear import efficiency, fit, summary
 from pesloss.linear.features import Features, drawn_features, frozen_features
@@ -38,12 +38,13 @@ def write_features(
     seed
         Seed of features that are drawn.
     """
+    rows = read_table(table, STRUCTURES, unique=("structure",))
     if graphs:
-        known = DatasetStatistics.read(statistics)
-        spec = load(ModelSpec, model)
-        frozen_features(Graphs.read(graphs[0]), known, spec, N_MODELS).write(path)
+        known, spec = _statistics(statistics), load(ModelSpec, model)
+        read = Graphs.read(graphs[0])
+        same_structures(read.structure, graphs[0], rows.structure, table)
+        frozen_features(read, known, spec, N_MODELS).write(path)
         return
-    rows = read_table(table, STRUCTURES)
     names, sizes = rows.structure.to_numpy(str), rows.n_atoms.to_numpy(float)
     drawn_features(names, sizes, N_MODELS, np.random.default_rng(seed)).write(path)
 
@@ -56,10 +57,11 @@ def fit_dataset(
     watch: Callable[[range], Iterable[int]],
 ) -> None:
     """Write the fits of a dataset to ``path``; inputs are features, table and statistics."""
+    features, rows = _read(inputs, STRUCTURES)
     found = fit.fit_linear(
-        Features.read(inputs["features"]),
-        read_table(inputs["table"], STRUCTURES),
-        DatasetStatistics.read(inputs["statistics"]),
+        features,
+        rows,
+        _statistics(inputs["statistics"]),
         n_replicates,
         np.random.default_rng(seed),
         watch,
@@ -75,12 +77,11 @@ def write_efficiency(path: str, inputs: Mapping[str, str], n_replicates: int, se
     PeslossError
         When the dataset was not drawn from the variance model.
     """
-    rows = read_table(inputs["table"], (*STRUCTURES, "energy_variance"))
+    features, rows = _read(inputs, (*STRUCTURES, "energy_variance"))
     rows = rows.iloc[: fit.MOST_STRUCTURES]
-    features = Features.read(inputs["features"])
     if list(features.structure[: len(rows)]) != list(rows.structure):
         raise wrong_value(inputs["features"], "structures", "others", f"those of {inputs['table']}")
-    statistics = DatasetStatistics.read(inputs["statistics"])
+    statistics = _statistics(inputs["statistics"])
     table = efficiency.efficiency_table(
         statistics.composition(rows),
         features.values[0, : len(rows)],
@@ -90,6 +91,19 @@ def write_efficiency(path: str, inputs: Mapping[str, str], n_replicates: int, se
         np.random.default_rng(seed),
     )
     write_table(path, table)
+
+
+def _read(inputs: Mapping[str, str], columns: Sequence[str]) -> tuple[Features, pd.DataFrame]:
+    """Return features and table of a dataset, which are of the same structures."""
+    features = Features.read(inputs["features"])
+    rows = read_table(inputs["table"], columns, unique=("structure",))
+    same_structures(features.structure, inputs["features"], rows.structure, inputs["table"])
+    return features, rows
+
+
+def _statistics(path: str) -> DatasetStatistics:
+    """Return the statistics of the dataset whose folder ``path`` lies in."""
+    return DatasetStatistics.read(path, Path(path).parent.name)
 
 
 def summarize_all(paths: Sequence[str]) -> pd.DataFrame:

@@ -13,11 +13,13 @@ from pesloss.data.isolated import compared_with_means
 from pesloss.data.store import with_forces
 from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
 from pesloss.errors import PeslossError
+from pesloss.files import same_structures
 from pesloss.statistics.checks import check_enough
 from pesloss.statistics.energy import EnergyStandardizer
-from pesloss.statistics.forces import ForceStandardizer
+from pesloss.statistics.forces import SMALLEST_SCALE, ForceStandardizer
 
 SMALLEST_GROUP = 30
+ROUNDING = 1e-12
 
 
 def fit_statistics(
@@ -39,9 +41,9 @@ def fit_statistics(
     Raises
     ------
     PeslossError
-        Naming the dataset, when the training split is empty or cannot be fitted: too few
-        structures, energies that the means fit exactly (all zero, for one), forces that are all
-        zero on a species.
+        Naming the dataset, when the inputs are not of the same structures, or the training split is
+        empty or cannot be fitted: too few structures, energies that the means fit exactly (all zero,
+        for one), forces that are all zero on a species.
     """
     try:
         return _fit_statistics(dataset, table, splits, structures)
@@ -52,6 +54,10 @@ def fit_statistics(
 def _fit_statistics(
     dataset: str, table: pd.DataFrame, splits: pd.DataFrame, structures: Sequence[Atoms]
 ) -> DatasetStatistics:
+    same_structures(splits.structure, "splits", table.structure, "table of structures")
+    if structures:
+        found = [atoms.info["structure"] for atoms in structures]
+        same_structures(found, "structures.extxyz", table.structure, "table of structures")
     names = splits.structure[splits.split == "train"]
     train = table[table.structure.isin(names)]
     if train.empty:
@@ -62,7 +68,7 @@ def _fit_statistics(
     composition, energy = train[used].to_numpy(float), train.energy.to_numpy(float)
     fitted = EnergyStandardizer().fit(composition, energy, species)
     scale = fitted.species_scale()
-    _check_spread(energy, scale)
+    _check_spread(energy, composition, scale)
     check_enough(composition, species, "split 'train'")
     chosen = set(names)
     trained = [a for a in with_forces(structures) if a.info["structure"] in chosen]
@@ -107,8 +113,11 @@ def compared_with_references(fitted: DatasetStatistics, structures: Sequence[Ato
     return compared_with_means(found, fitted.species, fitted.mean, fitted.mean_se)
 
 
-def _check_spread(energy: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
-    if (scale > 0).all():
+def _check_spread(
+    energy: NDArray[np.float64], composition: NDArray[np.float64], scale: NDArray[np.float64]
+) -> None:
+    """Refuse energies that one number for each species explains to rounding."""
+    if scale.min() > ROUNDING * np.abs(energy / composition.sum(axis=1)).max():
         return
     kind = "zero" if not energy.any() else "fitted exactly by means of the species"
     raise PeslossError(
@@ -132,7 +141,7 @@ def _shared(
 
 
 def _fit_forces(
-    species: tuple[str, ...], structures: Sequence[Atoms]
+    dataset: str, species: tuple[str, ...], structures: Sequence[Atoms]
 ) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
     if not structures:
         return (), ()
@@ -145,11 +154,11 @@ def _fit_forces(
     if without:
         raise PeslossError(f"split 'train': no structure with {without[0]} has forces")
     chosen = [order[atomic_numbers[symbol]] for symbol in species]
-    if fitted.unusable_:
-        names = ", ".join(fitted.unusable_)
+    zero = [s for s, i in zip(species, chosen, strict=True) if fitted.scale_[i] < SMALLEST_SCALE]
+    if zero:
         raise PeslossError(
-            f"split 'train': forces on {names} are all zero: no force scale to divide by; leave "
-            "forces out of the labels, or add structures with forces"
+            f"split 'train': forces on {', '.join(zero)} are all zero: no force scale to divide "
+            "by; leave forces out of the labels, or add structures with forces"
         )
     return _tuple(fitted.scale_[chosen]), _errors(fitted.scale_se_[chosen])
 

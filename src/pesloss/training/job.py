@@ -1,6 +1,5 @@
 """One run from files to files."""
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,21 +15,15 @@ from pesloss import devices, losses, pair_kernels, provenance
 from pesloss.batches import Batcher
 from pesloss.closure import code_digest
 from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
-from pesloss.files import read_table, write_bytes, write_json, write_table, written_whole
+from pesloss.files import write_bytes, write_table, written_whole
 from pesloss.graphs import Graphs
+from pesloss.manifest import write_manifest
 from pesloss.models import build_model
 from pesloss.runs import Run, settings_of
 from pesloss.settings import Device, ModelSpec, TrainingSpec
-from pesloss.training.loop import (
-    Checkpoint,
-    Progress,
-    Training,
-    deterministic,
-    digest,
-    predict,
-    weights_digest,
-)
+from pesloss.training.checkpoint import Checkpoint, Progress, packed
+from pesloss.training.inputs import Inputs
+from pesloss.training.loop import Training, deterministic, digest, predict, weights_digest
 from pesloss.training.objective import Objective, scales_of, targets
 
 Watch = Callable[[range], Iterator[int]]
@@ -47,14 +40,10 @@ class RunFiles:
     gradient_signal: Path
     predictions: Path
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a run is trained on: paths of the earlier stages' results."""
-
-    graphs: Path | str
-    splits: Path | str
-    statistics: Path | str
+    @property
+    def trained(self) -> list[Path]:
+        """What the record goes with."""
+        return [path for name, path in vars(self).items() if name != "record"]
 
 
 def train_run(
@@ -73,7 +62,7 @@ def train_run(
 
     A run that was cut off goes on from ``checkpoint`` and ends with the same bits; the checkpoint
     is removed when the run is whole. The record has the name of the ``device``, and a checkpoint of
-    another one is void. ``say`` is told what the run trains on.
+    another one is void. ``say`` is told what the run trains on, and of a checkpoint that is void.
 
     Raises
     ------
@@ -81,17 +70,17 @@ def train_run(
         For wrong settings, damaged inputs and losses that are not finite.
     """
     started = time.perf_counter()
+    # Asked first: what stops here would otherwise stop when all is trained.
+    made_with = {**provenance.source().columns(), "versions": provenance.versions()}
     deterministic()
     model_spec, training_spec = settings_of(run, model_spec, training_spec)
-    statistics = DatasetStatistics.read(inputs.statistics)
-    graphs = Graphs.read(inputs.graphs)
-    split = splits_of(graphs, inputs.splits)
+    graphs, split, statistics = inputs.read(run.dataset)
     place = devices.choose(device)
     training = prepare(run, graphs, split, statistics, model_spec, training_spec, device=place)
     hashes = hashes_of(training, split, statistics, model_spec, training_spec)
     sums = pair_kernels.described(place)
     key = digest(str(run.folder), *hashes.values(), _code_digest(run), sums.partition(" (")[0])
-    kept = Checkpoint(checkpoint, key, checkpoint_seconds)
+    kept = Checkpoint(checkpoint, key, checkpoint_seconds, say)
     if say:
         say(f"device: {hashes['device']}; sums over pairs: {sums}")
     progress = training.run(kept, watch)
@@ -109,13 +98,12 @@ def train_run(
         "energy_loss_state": progress.energy_loss,
         "device": hashes["device"],
         "sums_over_pairs": sums,
-        **provenance.source().columns(),
-        "versions": provenance.versions(),
+        **made_with,
         "seconds": round(time.perf_counter() - started, 2),
         "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
         "repeat_with": f"snakemake --cores 1 --force {files.record}",
     }
-    write_json(files.record, record)
+    write_manifest(files.record, record, files.trained)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -123,23 +111,6 @@ def _code_digest(run: Run) -> str:
     """Return a digest of the code a training depends on: a checkpoint of other code is void."""
     chosen = (f"energy.{run.energy_loss}", f"forces.{run.force_loss}")
     return code_digest(__name__, *(f"pesloss.losses.{name}" for name in chosen))
-
-
-def splits_of(graphs: Graphs, path: Path | str) -> dict[str, NDArray[np.int64]]:
-    """Return the indices of each split's structures.
-
-    Raises
-    ------
-    PeslossError
-        When a split is empty.
-    """
-    table = read_table(path, ("structure", "split"))
-    names = ("train", "validation", "test")
-    split = {n: graphs.select(list(table.structure[table.split == n].astype(str))) for n in names}
-    empty = [name for name, index in split.items() if len(index) == 0]
-    if empty:
-        raise PeslossError(f"{path}: split {empty[0]!r} is empty; a training needs all of {names}")
-    return split
 
 
 def prepare(
@@ -224,9 +195,7 @@ def write_results(
     statistics: DatasetStatistics,
 ) -> None:
     """Write weights, curves, signals and the predictions of held-out structures."""
-    kept = io.BytesIO()  # torch names no cause where it cannot write to a disk
-    torch.save(_weights(training), kept)
-    write_bytes(files.weights, kept.getvalue())
+    write_bytes(files.weights, packed(_weights(training)))
     write_table(files.history, pd.DataFrame(progress.history))
     write_table(files.loss_signal, pd.concat(progress.loss_signal, ignore_index=True))
     write_table(files.gradient_signal, pd.concat(progress.gradient_signal, ignore_index=True))

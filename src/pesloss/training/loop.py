@@ -1,29 +1,25 @@
 """The training loop: same steps for every loss, resumable at any step bit for bit."""
 
 import hashlib
-import io
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pesloss.batches import Batch, Batcher
 from pesloss.errors import PeslossError
-from pesloss.files import write_bytes
 from pesloss.graphs import Graphs
 from pesloss.models import Potential, Prediction
 from pesloss.settings import TrainingSpec
 from pesloss.training.adam import Adam
+from pesloss.training.checkpoint import Checkpoint, Progress
 from pesloss.training.objective import Objective
 from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
 
@@ -83,70 +79,6 @@ def digest(*arrays: NDArray[Any] | Tensor | str) -> str:
 def weights_digest(model: Potential) -> str:
     """Return the SHA-256 of all weights and buffers with their names."""
     return digest(*(part for name, value in model.state_dict().items() for part in (name, value)))
-
-
-@dataclass
-class Progress:
-    """Everything a checkpoint holds beside weights and optimiser."""
-
-    step: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    loss_signal: list[pd.DataFrame] = field(default_factory=list)
-    gradient_signal: list[pd.DataFrame] = field(default_factory=list)
-    window: NDArray[np.float64] | None = None
-    recent: list[tuple[float, float]] = field(default_factory=list)
-    energy_loss: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where an unfinished training is kept, and the key of the training it belongs to."""
-
-    path: Path
-    key: str
-    every_seconds: float = 20.0
-
-    def save(self, model: Potential, optimizer: Adam, progress: Progress) -> None:
-        """Write weights, optimiser and progress, whole or not at all."""
-        state = {
-            "key": self.key,
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "progress": _plain(progress),
-        }
-        kept = io.BytesIO()  # torch names no cause where it cannot write to a disk
-        torch.save(state, kept)
-        write_bytes(self.path, kept.getvalue())
-
-    def load(self, model: Potential, optimizer: Adam) -> Progress:
-        """Restore a training with this key; start anew where there is none or another's."""
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-            return Progress()
-        if not isinstance(state, dict) or state.get("key") != self.key:
-            return Progress()
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return _progress(state["progress"])
-
-
-def _plain(progress: Progress) -> dict[str, Any]:
-    window = None if progress.window is None else torch.from_numpy(progress.window.copy())
-    tables = (progress.loss_signal, progress.gradient_signal)
-    loss_signal, gradient = ([t.to_dict("list") for t in part] for part in tables)
-    return {
-        **vars(progress),
-        "window": window,
-        "loss_signal": loss_signal,
-        "gradient_signal": gradient,
-    }
-
-
-def _progress(plain: dict[str, Any]) -> Progress:
-    window = None if plain["window"] is None else plain["window"].numpy()
-    tables = {k: [pd.DataFrame(t) for t in plain[k]] for k in ("loss_signal", "gradient_signal")}
-    return Progress(**{**plain, **tables, "window": window})
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ from pesloss.settings import ModelSpec, TrainingSpec
 from pesloss.specification import load
 from pesloss.statistics.fit import fit_statistics
 from pesloss.training.adam import Adam
+from pesloss.training.checkpoint import Progress
 from pesloss.training.job import prepare
-from pesloss.training.loop import Progress, Training, deterministic
+from pesloss.training.loop import Training, deterministic
 from pesloss.training.signal import LossSignal
 
 P = ParamSpec("P")

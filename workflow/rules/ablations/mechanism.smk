@@ -24,7 +24,7 @@ rule correlate_labels:
     """Sum products of the local energies of pairs of atoms, shell by shell."""
     input:
         shells="<results>/data/{dataset}/pair_shells.npz",
-        source="<results>/statistics/{dataset}/statistics.json",
+        statistics="<results>/statistics/{dataset}/statistics.json",
     output:
         products="<results>/statistics/{dataset}/correlation.csv",
     log:
@@ -32,29 +32,31 @@ rule correlate_labels:
     params:
         code=code_digest("pesloss.evaluation.correlation"),
     script:
-        "../../scripts/correlate.py"
+        "../../scripts/correlate_labels.py"
 
 
 rule correlate_errors:
     """Sum products of the local energy errors of pairs of atoms, shell by shell."""
     input:
         shells="<results>/data/{dataset}/pair_shells.npz",
-        source=run_file("atoms.csv.gz"),
+        atoms=run_file("atoms.csv.gz"),
+        records=[run_file(RECORD), run_file(EVALUATION)],
     output:
         products=run_file("correlation.csv"),
+        manifest=run_file("correlation.json"),
     log:
         f"<results>/logs/correlate_errors/{suite.run_pattern}.log",
     params:
         code=code_digest("pesloss.evaluation.correlation"),
     script:
-        "../../scripts/correlate.py"
+        "../../scripts/correlate_errors.py"
 
 
 rule tabulate_correlation:
     """Join the correlations of labels and errors, and the exponents that follow from them."""
     input:
         runs=[f"<results>/runs/{run.folder}/correlation.csv" for run in MECHANISM_RUNS],
-        structures=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in MECHANISM_RUNS],
+        records=files_of_runs(MECHANISM_RUNS, *JUDGED, "correlation.json"),
         labels=[f"<results>/statistics/{name}/correlation.csv" for name in MECHANISM_DATASETS],
         statistics=[
             f"<results>/statistics/{dataset}/{name}"

@@ -14,7 +14,8 @@ rule tabulate_weights:
                 for name in LABEL_FILES
             }
         ),
-        runs=[f"<results>/runs/{run.folder}/structures.csv.gz" for run in TRANSFER_RUNS],
+        runs=files_of_runs(TRANSFER_RUNS, "structures.csv.gz"),
+        records=files_of_runs(TRANSFER_RUNS, RECORD, EVALUATION),
     output:
         weights=report("<results>/tables/weight_transfer.csv", category="Tables"),
         regrets=report("<results>/tables/regret.csv", category="Tables"),

@@ -6,9 +6,10 @@ One that needs several datasets, models or variants at once has ``SCOPE = "ablat
 ``measure(data: Study, options, sampling)``. All yield measurements.
 
 What a statistic needs beside labels and errors it names: ``INPUTS``, results of a dataset such as
-``"linear/{dataset}.csv"``, and ``RUN_INPUTS``, files of a run. The rules that make them live in
-``workflow/rules/ablations``. ``SUBJECT`` says what it is about, where that is neither labels nor
-errors of trained models.
+``"linear/{dataset}.csv"``, and ``RUN_INPUTS``, files of a run beside its record and the errors of
+its structures; a table that a rule adds to a run has its manifest there too. The rules that make
+them live in ``workflow/rules/ablations``. ``SUBJECT`` says what it is about, where that is neither
+labels nor errors of trained models.
 """
 
 from collections.abc import Mapping

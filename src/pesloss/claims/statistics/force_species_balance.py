@@ -12,6 +12,7 @@ from pesloss.claims.statistics._options import choose
 
 TITLE = "spread over species"
 SCOPE = "runs"
+RUN_INPUTS = ("atoms.csv.gz",)
 SMALLEST_GROUP = 20
 
 

@@ -16,6 +16,7 @@ from pesloss.inference import exponent_of
 
 TITLE = "exponent of gradient less α + β − p"
 SCOPE = "runs"
+RUN_INPUTS = ("gradient_signal.csv", "loss_signal.csv.gz")
 STANDARDIZED = "standardized"
 
 

@@ -13,6 +13,7 @@ from pesloss.claims.statistics._slopes import slope_interval
 
 TITLE = "slope of gradient share"
 SCOPE = "runs"
+RUN_INPUTS = ("gradient_signal.csv",)
 OPTIONS = {"of": ("energy_gradient", "energy_jacobian", "force_gradient")}
 
 

@@ -13,6 +13,7 @@ from pesloss.claims.statistics._slopes import slope_interval
 
 TITLE = "exponent of ‖∂Ê/∂θ‖"
 SCOPE = "runs"
+RUN_INPUTS = ("gradient_signal.csv",)
 OPTIONS = {"at": ("end", "start")}
 
 

@@ -14,6 +14,7 @@ from pesloss.claims.statistics.loss_signal_slope import last_window
 
 TITLE = "log ratio of loss shares"
 SCOPE = "runs"
+RUN_INPUTS = ("loss_signal.csv.gz",)
 
 
 def measure(

@@ -13,6 +13,7 @@ from pesloss.claims.statistics._slopes import slope_interval
 
 TITLE = "slope of loss share"
 SCOPE = "runs"
+RUN_INPUTS = ("loss_signal.csv.gz",)
 
 
 def measure(

@@ -11,7 +11,7 @@ from pesloss.claims.statistics._options import choose
 TITLE = "exponent less that predicted,"
 SCOPE = "runs"
 OPTIONS = {"model": MODELS[::-1], "by": ("", "phase")}
-RUN_INPUTS = ("correlation.csv",)
+RUN_INPUTS = ("correlation.csv", "correlation.json")
 SMALLEST_GROUP = 40
 
 

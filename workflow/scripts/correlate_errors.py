@@ -1,0 +1,14 @@
+"""Sum products of the local energy errors of pairs of atoms, shell by shell."""
+
+from pathlib import Path
+
+from pesloss.evaluation.correlation import write_error_products
+from pesloss.workflow import job
+
+with job(snakemake):
+    write_error_products(
+        Path(snakemake.input.shells),
+        Path(snakemake.input.atoms),
+        Path(snakemake.output.products),
+        Path(snakemake.output.manifest),
+    )
