@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-
 SHOWN = 120  # characters of a wrong value
 
 
