@@ -38,17 +38,17 @@ ABLATIONS = {
     "linear_synthetic": ["labels_correlation", "si_dft_supercells"],
 }
 ODD: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 3, 5, 10**6, 10**9, 10**18, -(10**18), 0.5, 1.0, -0.5, 1e-300, "raw",
+    None, True, False, 0, 1, -1, 2, 3, 5, 10**6, 10**9, 10**18, -(10**18), 0.5, 1.0, -0.5, 1e-300,
     1e308, float("nan"), float("inf"), "", " ", "x", "0", "3", "1e-3", "5x", "0x", "1x", "own",
-    "schnet", "labels", "default", "defualt", "{dataset}", "../x", "a/b", "ü", "a\nb", "~", "null",
-    b"\x00", [], {}, [[]], [0], [0, 0], [1, 1.0], ["raw"], ["raw", "raw"], [None], [True], {"x": 1},
-    {"": None}, {1: 2}, {"train": 1.0},
+    "raw", "schnet", "labels", "default", "defualt", "{dataset}", "../x", "a/b", "ü", "a\nb", "~",
+    "null", b"\x00", [], {}, [[]], [0], [0, 0], [1, 1.0], ["raw"], ["raw", "raw"], [None], [True],
+    {"x": 1}, {"": None}, {1: 2}, {"train": 1.0},
 ]  # fmt: skip
 TEXTS = [
     "\t", "\x00", "\ufeff", ":", "- ", "{", "[", "}", "&a ", "*a", "<<: *a\n", "%YAML 9\n", "---\n",
     "!!python/object:os.system x\n", "...\n", "# x", "'", '"', "|", "? ", "ü", "\u2028",
-    "2020-01-01", "0o7", "1_0", "1:30", "=", "!!int x", "!!timestamp x", "!!bool x", "!!set {a}", "9" * 5000,
-    "[" * 3000, "seeds: []\n", "seeds: [0]\nseeds: [1]\n",
+    "2020-01-01", "0o7", "1_0", "1:30", "=", "!!int x", "!!timestamp x", "!!bool x", "!!set {a}",
+    "9" * 5000, "[" * 3000, "seeds: []\n", "seeds: [0]\nseeds: [1]\n",
 ]  # fmt: skip
 NAMES = [
     "x.yml", "x.YAML", "x y.yaml", "{x}.yaml", "ü.yaml", "own.yaml", ".x.yaml", "x.yaml~", "|.yaml",
