@@ -463,8 +463,10 @@ def test_only_a_file_is_read_and_nothing_is_waited_for(tmp_path: Path) -> None:
         assert failure(lambda path=path: load(ModelSpec, path)).startswith(f"{path}: {said}")
 
 
-STRAYS = ["x.yml", "x.YAML", "x.json", "x", "x.yaml.bak", "x y.yaml", "a{b}.yaml", "ü.yaml", "a.b.yaml",
-          "-x.yaml", "x\n.yaml", "|.yaml"]  # fmt: skip
+STRAYS = [
+    "x.yml", "x.YAML", "x.json", "x", "x.yaml.bak", "x y.yaml", "a{b}.yaml", "ü.yaml", "a.b.yaml",
+    "-x.yaml", "x\n.yaml", "|.yaml",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", STRAYS)

@@ -11,7 +11,7 @@ from conftest import failure
 
 from pesloss.__main__ import main
 from pesloss.files import write_table, write_text
-from pesloss.more_seeds import add_seeds, undecided
+from pesloss.more_seeds import add_seeds, merged, undecided, with_number
 from pesloss.plan import MORE_SEEDS as FILE
 from pesloss.plan import Suite, longer
 from pesloss.specification import read_yaml
@@ -119,9 +119,80 @@ def test_mistakes_are_one_line(folder: Path) -> None:
     assert not (folder / FILE).exists()
 
 
+@pytest.mark.parametrize("to", [1001, 10**12])
+def test_more_seeds_than_anybody_has_are_not_written(folder: Path, to: int) -> None:
+    said = failure(lambda: add_seeds(NAME, to, folder=folder))
+    assert said.startswith(f"more-seeds: seeds.default.{NAME} is {to}; ")
+    assert said.endswith("less than or equal to 1000")
+    assert not (folder / FILE).exists()
+
+
+def test_what_the_plan_refuses_is_not_written(folder: Path) -> None:
+    text = "seeds: {full: {dft_errors: 7}}\n"
+    write_text(folder / FILE, text)
+    many = yaml.safe_load((folder / "ablations" / f"{NAME}.yaml").read_text())
+    many["runs"]["vary"] = {"n_steps": list(range(1, 60))}
+    write_text(folder / "ablations" / f"{NAME}.yaml", yaml.safe_dump(many))
+    said = failure(lambda: add_seeds(NAME, 900, folder=folder))
+    assert f"{NAME}.yaml: runs are " in said
+    assert said.endswith("trainings; allowed: up to 100000")
+    assert (folder / FILE).read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "seeds:\n  default:\n    b: 4\n"),
+        ("# why\nseeds: {}\n", "# why\nseeds:\n  default:\n    b: 4\n"),
+        (
+            "# why\nseeds:\n  default:\n    # first\n    b: 3  # three\n    a: 5\n",
+            "# why\nseeds:\n  default:\n    # first\n    b: 4  # three\n    a: 5\n",
+        ),
+        (
+            "seeds:\n  default:\n    a: 5  # five\n",
+            "seeds:\n  default:\n    b: 4\n    a: 5  # five\n",
+        ),
+        (
+            "seeds:\n  full:\n    a: 5  # five\n",
+            "seeds:\n  default: {b: 4}\n  full:\n    a: 5  # five\n",
+        ),
+        ("seeds: {full: {a: 5}}  # x\n", "seeds: {default: {b: 4}, full: {a: 5}}  # x\n"),
+        ("seeds: {default: {b: 3, a: 5}}\n", "seeds: {default: {b: 4, a: 5}}\n"),
+        (
+            "seeds:\n  full: &f {b: 3}\n  default: *f\n",
+            "seeds:\n  default:\n    b: 4\n  full:\n    b: 3\n",
+        ),
+    ],
+)
+def test_comments_and_order_are_kept(text: str, expected: str) -> None:
+    assert with_number(text, "default", "b", 4) == expected
+    assert with_number(expected, "default", "b", 4) == expected
+
+
+def test_an_unwritable_file_is_named(folder: Path) -> None:
+    (folder / FILE).mkdir()
+    said = failure(lambda: add_seeds(NAME, 4, folder=folder))
+    assert said == f"{folder / FILE}: not a file but a folder, pipe or device"
+    (folder / FILE).rmdir()
+    (folder / FILE).symlink_to(FILE)
+    assert "cannot be read (Too many levels" in failure(lambda: add_seeds(NAME, 4, folder=folder))
+
+
+def test_a_preset_is_merged_as_snakemake_does() -> None:
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    assert merged(base, {"a": {"c": [3]}, "e": 2}) == {"a": {"b": 1, "c": [3]}, "d": 1, "e": 2}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("seeds: {defualt: {dft_errors: 4}}", "seeds is 'defualt'; allowed: default, full, smoke"),
+        ("seeds: {full: {dft: 4}}", "seeds.full is 'dft'; allowed: all_losses"),
+        ("seeds: {default: {}}", "seeds is .*; empty"),
+        ("seeds: {default: {dft_errors: 2000}}", "seeds.default.dft_errors is 2000; .* to 1000"),
+        ("seeds: {default: {dft_errors: true}}", "seeds.default.dft_errors is True; .* integer"),
+        ("seeds: {}\nseeds: {}", "line 2: key 'seeds' is repeated"),
+        ("", "content is empty"),
         ("seeds: {default: {dft: 4}}", "seeds.default is 'dft'; allowed: all_losses"),
         ("seeds: {default: {dft_errors: 2}}", "default.dft_errors is 2; allowed: at least 3"),
         ("seeds: {default: {dft_errors: none}}", "seeds.default.dft_errors is 'none'"),

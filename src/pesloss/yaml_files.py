@@ -103,7 +103,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return the value of one YAML document; errors as ``read_yaml``, with ``where`` as its file."""
+    """Return the value of one YAML document; errors as ``read_yaml``, of the file ``where``."""
     try:
         return _Loader(text, Path(where).name).get_single_data()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
