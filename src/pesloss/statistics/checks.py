@@ -62,6 +62,23 @@ def checked_energy(energy: ArrayLike, n_structures: int) -> NDArray[np.float64]:
     return values
 
 
+def checked_groups(groups: ArrayLike | None, n_structures: int) -> NDArray[np.intp] | None:
+    """Return (S,) numbers of groups from 0; None where every structure is a group of its own.
+
+    Raises
+    ------
+    PeslossError
+        When there are not as many labels as structures.
+    """
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    if labels.shape != (n_structures,):
+        raise wrong_value("groups", "shape", labels.shape, f"({n_structures},)")
+    found, number = np.unique(labels, return_inverse=True)
+    return None if len(found) == n_structures else np.asarray(number, dtype=np.intp)
+
+
 def check_enough(composition: ArrayLike, names: Sequence[str], where: str) -> None:
     """Refuse data with fewer energies beyond the means they fix than scales to estimate.
 

@@ -11,6 +11,7 @@ from pesloss.errors import PeslossError
 from pesloss.statistics.checks import (
     checked_composition,
     checked_energy,
+    checked_groups,
     checked_terms,
     species_names,
 )
@@ -106,6 +107,7 @@ class EnergyStandardizer:
         composition: ArrayLike,
         energy: ArrayLike,
         species: Sequence[str | int] | None = None,
+        groups: ArrayLike | None = None,
     ) -> "EnergyStandardizer":
         """Estimate μ, σ and, where asked for, τ and κ.
 
@@ -117,6 +119,9 @@ class EnergyStandardizer:
             (S,) total energies, eV.
         species
             (Z,) symbols or atomic numbers, for messages.
+        groups
+            (S,) labels of structures that may deviate together, such as frames of one
+            trajectory; errors of the means by "reml" then hold all the same.
 
         A wrong parameter, shape or entry, no structure at all, or too few different ones to fix
         the parameters, raises a PeslossError.
@@ -126,7 +131,8 @@ class EnergyStandardizer:
         values = checked_energy(energy, len(counts))
         names = species_names(species, counts.shape[1])
         try:
-            summary = summarize(counts, values, self.method, terms, names)
+            together = checked_groups(groups, len(counts))
+            summary = summarize(counts, values, self.method, terms, names, together)
         except (np.linalg.LinAlgError, FloatingPointError) as error:
             raise _undetermined(counts, values, names, str(error)) from None
         self._keep(summary, names, len(counts))

@@ -66,7 +66,8 @@ def _fit_statistics(
     used = [c for c in columns if train[c].sum() > 0]
     species = tuple(str(c).removeprefix("n_") for c in used)
     composition, energy = train[used].to_numpy(float), train.energy.to_numpy(float)
-    fitted = EnergyStandardizer().fit(composition, energy, species)
+    groups = train["group"].astype(str).to_numpy(dtype=str)
+    fitted = EnergyStandardizer().fit(composition, energy, species, groups)
     scale = fitted.species_scale()
     _check_spread(energy, composition, scale)
     check_enough(composition, species, "split 'train'")

@@ -12,7 +12,13 @@ from pesloss.statistics.models import fit_models
 from pesloss.statistics.moments import Moments, fit_nnls, fit_ridge
 from pesloss.statistics.rank import Basis, describe, find_basis, open_species
 from pesloss.statistics.reml import Solution
-from pesloss.statistics.uncertainty import inverse, mean_errors, variance_intervals
+from pesloss.statistics.uncertainty import (
+    MeanErrors,
+    grouped_mean_errors,
+    inverse,
+    mean_errors,
+    variance_intervals,
+)
 
 Array = NDArray[np.float64]
 
@@ -87,9 +93,14 @@ def _project(counts: NDArray[np.number], values: Array) -> Array:
 
 
 def summarize(
-    counts: NDArray[np.number], energy: Array, method: str, shared: str, names: Sequence[str]
+    counts: NDArray[np.number],
+    energy: Array,
+    method: str,
+    shared: str,
+    names: Sequence[str],
+    groups: NDArray[np.intp] | None = None,
 ) -> Summary:
-    """Fit by the method and report in eV."""
+    """Fit by the method and report in eV; ``groups`` (S,) counts groups of structures from 0."""
     centred = centre(counts, energy)
     seen = np.asarray(counts.any(axis=0))
     lines = describe(centred.basis, counts, names, seen)
@@ -101,6 +112,10 @@ def summarize(
     if method == "reml":
         fitted = fit_models(data, shared)
         _fill(result, fitted.solution, centred.unit)
+        if groups is not None:
+            scaled = centred.residual / centred.unit
+            errors = grouped_mean_errors(fitted.solution, counts, scaled, groups)
+            _widen(result, errors, centred.unit)
         free = len(energy) - centred.basis.identified.shape[1]
         shift = free * float(np.log(2 * np.pi * centred.unit**2)) / 2
         result.log_likelihood = fitted.solution.log_likelihood - shift
@@ -175,6 +190,14 @@ def _fill_means(result: Summary, fit: Solution, unit: float, highest: Array) -> 
     se, dof = mean_errors(fit, highest)
     result.mean = result.mean + unit * fit.mean
     result.mean_se, result.mean_dof = unit * se, dof
+    result.mean_se[result.open_mean] = np.nan
+
+
+def _widen(result: Summary, errors: MeanErrors, unit: float) -> None:
+    """Take the errors of groups where they are larger, or open, with their degrees of freedom."""
+    wider = ~(unit * errors.se <= result.mean_se)
+    result.mean_se = np.where(wider, unit * errors.se, result.mean_se)
+    result.mean_dof = np.where(wider, errors.dof, np.minimum(errors.dof, result.mean_dof))
     result.mean_se[result.open_mean] = np.nan
 
 
