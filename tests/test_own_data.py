@@ -409,7 +409,7 @@ CASES: dict[str, tuple[Callable[[str], str | bytes], int, str]] = {
     ),
     "energy in another unit by its own word": (
         lambda t: re.sub(r"energy=", "energy_unit=Hartree energy=", t, count=1), 29,
-        "energy_unit is 'Hartree', energy_unit is 'eV'",
+        "energy_unit is 'Hartree' in the file, energy_unit 'eV' in the card",
     ),
     "units of its own that agree": (
         lambda t: t.replace("energy=", "energy_unit=ev length_unit=Ang forces_unit=eV/A energy="),
@@ -555,14 +555,20 @@ def test_values_of_a_database_are_read_from_its_data(
     [
         (
             {"_property_unit_dict": {"energy": "Hartree"}},
-            "metadata: _property_unit_dict.energy is 'Hartree', energy_unit is 'eV'",
+            "metadata: _property_unit_dict.energy is 'Hartree' in the file, energy_unit 'eV'",
         ),
-        ({"_distance_unit": "Bohr"}, "_distance_unit is 'Bohr', length_unit is 'Angstrom'"),
-        ({"energy_unit": "kcal / mol"}, "energy_unit is 'kcal / mol', energy_unit is 'eV'"),
-        ({"units": {"Energy": "Ha"}}, "units.Energy is 'Ha', energy_unit is 'eV'"),
-        ({"unit": "Hartree"}, "unit is 'Hartree', energy_unit is 'eV'"),
-        ({"units": {"forces": "Hartree/Bohr"}}, "the card's unit of forces is 'eV/Angstrom'"),
-        ({"units": {"energy": "eV/atom"}}, "'eV/atom', energy_per_atom is not true"),
+        (
+            {"_distance_unit": "Bohr"},
+            "_distance_unit is 'Bohr' in the file, length_unit 'Angstrom'",
+        ),
+        (
+            {"energy_unit": "kcal / mol"},
+            "energy_unit is 'kcal / mol' in the file, energy_unit 'eV'",
+        ),
+        ({"units": {"Energy": "Ha"}}, "units.Energy is 'Ha' in the file, energy_unit 'eV'"),
+        ({"unit": "Hartree"}, "unit is 'Hartree' in the file, energy_unit 'eV'"),
+        ({"units": {"forces": "Hartree/Bohr"}}, "the unit of forces 'eV/Angstrom' in the card"),
+        ({"units": {"energy": "eV/atom"}}, "'eV/atom' in the file, energy_per_atom is not true"),
     ],
 )
 def test_units_of_a_database_have_to_be_the_cards(

@@ -58,23 +58,23 @@ def units_conflict(stated: Mapping[str, Any], labels: "Labels") -> str | None:
 def _energy_conflict(path: str, text: str, labels: "Labels") -> str | None:
     energy, per_atom = _energy(text)
     if energy != labels.energy_unit:
-        return f"{path} is {text!r}, energy_unit is {labels.energy_unit!r}"
+        return f"{path} is {text!r} in the file, energy_unit {labels.energy_unit!r} in the card"
     if per_atom and not labels.energy_per_atom:
-        return f"{path} is {text!r}, energy_per_atom is not true"
+        return f"{path} is {text!r} in the file, energy_per_atom is not true in the card"
     return None
 
 
 def _length_conflict(path: str, text: str, labels: "Labels") -> str | None:
     if LENGTH_NAMES[_word(text)] == labels.length_unit:
         return None
-    return f"{path} is {text!r}, length_unit is {labels.length_unit!r}"
+    return f"{path} is {text!r} in the file, length_unit {labels.length_unit!r} in the card"
 
 
 def _forces_conflict(path: str, text: str, labels: "Labels") -> str | None:
     wanted = labels.forces_unit or f"{labels.energy_unit}/{labels.length_unit}"
     if labels.forces is None or _forces(text) == wanted:
         return None
-    return f"{path} is {text!r}, the card's unit of forces is {wanted!r}"
+    return f"{path} is {text!r} in the file, the unit of forces {wanted!r} in the card"
 
 
 def units_mentioned(stated: Mapping[str, Any], labels: "Labels") -> list[str]:
