@@ -18,6 +18,7 @@ from pesloss.progress import progress
 
 T = TypeVar("T")
 COST_SUFFIX = ".cost.json"
+FAILED = "failed: "  # begins the line of a log that says why the job failed
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ def job(snakemake: Any) -> Iterator[Job]:
         try:
             yield Job(label, log)
         except PeslossError as error:
-            log.write(f"{error}\n")
+            log.write(f"{FAILED}{error}\n")
             sys.stderr.write(f"{label}: {error}\n")
             sys.exit(1)
-        except Exception:
+        except Exception as error:
             log.write(traceback.format_exc())
-            raise
+            log.write(f"{FAILED}{' '.join(traceback.format_exception_only(error)[-1].split())}\n")
+            sys.exit(1)
     cost = {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),

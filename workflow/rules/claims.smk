@@ -10,6 +10,8 @@ rule decide_claims:
         left_out="<results>/claims/{ablation}.left_out.csv",
     log:
         "<results>/logs/decide_claims/{ablation}.log",
+    resources:
+        **asks("decide_claims"),
     params:
         code=code_digest("pesloss.claims.job"),
         statistics=statistics_of_ablation,
@@ -32,6 +34,8 @@ rule collect_claims:
         left_out=report("<results>/tables/left_out.csv", category="1 Verdicts"),
     log:
         "<results>/logs/collect_claims.log",
+    resources:
+        **asks("collect_claims"),
     params:
         code=code_digest("pesloss.claims.collect"),
     script:
@@ -46,6 +50,8 @@ rule check_controls:
         controls=report("<results>/tables/controls.csv", category="1 Verdicts"),
     log:
         "<results>/logs/check_controls.log",
+    resources:
+        **asks("check_controls"),
     params:
         code=code_digest("pesloss.claims.decide"),
     script:

@@ -9,6 +9,8 @@ rule evaluate_run:
         atoms=run_file("atoms.csv.gz"),
     log:
         f"<results>/logs/evaluate_run/{suite.run_pattern}.log",
+    resources:
+        **asks("evaluate_run"),
     params:
         code=code_digest("pesloss.evaluation.errors"),
     script:
@@ -31,6 +33,8 @@ rule tabulate_labels:
         statistics="<results>/tables/statistics.csv",
     log:
         "<results>/logs/tabulate_labels.log",
+    resources:
+        **asks("tabulate_labels"),
     params:
         code=code_digest("pesloss.evaluation.tables"),
         datasets=suite.datasets_in_use,
@@ -52,6 +56,8 @@ rule tabulate_runs:
         history="<results>/tables/history.csv",
     log:
         "<results>/logs/tabulate_runs.log",
+    resources:
+        **asks("tabulate_runs"),
     params:
         code=code_digest("pesloss.evaluation.tables"),
         runs=[str(run.folder) for run in suite.runs],

@@ -14,6 +14,8 @@ rule sort_pairs:
         shells="<results>/data/{dataset}/pair_shells.npz",
     log:
         "<results>/logs/sort_pairs/{dataset}.log",
+    resources:
+        **asks("sort_pairs"),
     params:
         code=code_digest("pesloss.evaluation.correlation", "pesloss.data.store"),
     script:
@@ -29,6 +31,8 @@ rule correlate_labels:
         products="<results>/statistics/{dataset}/correlation.csv",
     log:
         "<results>/logs/correlate_labels/{dataset}.log",
+    resources:
+        **asks("correlate_labels"),
     params:
         code=code_digest("pesloss.evaluation.correlation"),
     script:
@@ -44,6 +48,8 @@ rule correlate_errors:
         products=run_file("correlation.csv"),
     log:
         f"<results>/logs/correlate_errors/{suite.run_pattern}.log",
+    resources:
+        **asks("correlate_errors"),
     params:
         code=code_digest("pesloss.evaluation.correlation"),
     script:
@@ -66,6 +72,8 @@ rule tabulate_correlation:
         exponents="<results>/tables/predicted_exponents.csv",
     log:
         "<results>/logs/tabulate_correlation.log",
+    resources:
+        **asks("tabulate_correlation"),
     params:
         code=code_digest("pesloss.evaluation.correlation_tables"),
         runs=[str(run.folder) for run in MECHANISM_RUNS],
