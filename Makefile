@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SMOKE := --configfile config/presets/smoke.yaml
 
-.PHONY: reproduce smoke more-seeds test codes bench bench-statistics bench-inference lint \
+.PHONY: reproduce smoke more-seeds test codes slurm bench bench-statistics bench-inference lint \
 	reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
@@ -20,6 +20,8 @@ test: .venv/installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
+
+slurm: .venv/slurm  ## Snakemake's plugin for Slurm, into .venv; docs/cluster.md
 
 bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, and how its cost grows
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.benchmark results/reference/benchmarks
@@ -52,4 +54,9 @@ snakemake-report: .venv/installed  ## report.zip as Snakemake makes it: rules, t
 .venv/codes: .venv/installed constraints-codes.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --editable ".[codes]" \
 		--constraint constraints.txt --constraint constraints-codes.txt
+	touch $@
+
+.venv/slurm: .venv/installed constraints-slurm.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --editable ".[slurm]" \
+		--constraint constraints.txt --constraint constraints-slurm.txt
 	touch $@

@@ -234,7 +234,7 @@ def _finished(run: Run, results: Path) -> bool:
 
 
 def rates_by_model(rates: pd.DataFrame | None) -> dict[tuple[str, str], float]:
-    """Return rates by dataset and model, and by model alone (dataset ``""``) their mean over data."""
+    """Return rates by dataset and model, and by model (dataset ``""``) their mean over data."""
     if rates is None:
         return {}
     keys = zip(rates.dataset, rates.model, strict=True)

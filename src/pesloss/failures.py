@@ -54,11 +54,24 @@ def said(log: Path | str) -> str | None:
     return found[-1] if found else None
 
 
-def ended(message: str) -> str:
-    """Return how a job ended that said nothing, from what its executor says."""
+def why(said: str | None, message: str) -> str:
+    """Return in one line why a job failed.
+
+    Parameters
+    ----------
+    said
+        What the job itself said, if anything.
+    message
+        What its executor said of its end.
+    """
+    slurm = BY_SLURM.search(message)
+    state = f" (Slurm: {slurm.group(1)})" if slurm else ""
+    return f"{said or _end(message)}{state}"
+
+
+def _end(message: str) -> str:
     if found := BY_SLURM.search(message):
-        state = found.group(1)
-        return f"{SLURM_ENDS.get(state, 'ended')} {SILENT} (Slurm: {state})"
+        return f"{SLURM_ENDS.get(found.group(1), 'ended')} {SILENT}"
     if found := BY_SBATCH.search(message):
         return f"could not be submitted: {' '.join(found.group(1).split())}"
     if found := BY_SIGNAL.search(message):
@@ -112,7 +125,7 @@ class JobFailures(logging.Filter):
         reasons = [reason for log in new if (reason := said(log)) is not None]
         job = next((job for job in self._workflow.dag.jobs if job.jobid == jobid), None)
         wildcards = {} if job is None else dict(job.wildcards.items())
-        return FailedJob(rule, wildcards, reasons[0] if reasons else ended(end), tuple(new))
+        return FailedJob(rule, wildcards, why(next(iter(reasons), None), end), tuple(new))
 
     def summary(self) -> str:
         """Return the list of all failed jobs, and how many were not run because of them."""

@@ -1,4 +1,4 @@
-"""What a job asks of a cluster: memory and time, from what jobs of its rule were measured to take."""
+"""What a job asks a cluster for: memory and time, from what its rule was measured to take."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -64,8 +64,10 @@ class Requests:
         return 100 * math.ceil(attempt * asked / 100)
 
     def minutes(self, rule: str, attempt: int = 1, seconds: float | None = None) -> int:
-        """Return the time a job asks for, in whole minutes: ten times what it took, a quarter hour
-        at least, and so many times more at the next attempts.
+        """Return the time a job asks for, in whole minutes.
+
+        Ten times what it was measured to take, a quarter hour at least; twice that at the second
+        attempt.
 
         Parameters
         ----------
