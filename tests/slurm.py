@@ -54,7 +54,7 @@ SlurmdParameters=config_overrides
 EnforcePartLimits=ALL
 KillWait=2
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=8000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE DefMemPerCPU=500 State=UP
 """
 
@@ -109,8 +109,11 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
             stack.enter_context(_running(command, folder / f"{name}.out", env))
             _wait_for((folder / "munge.socket").exists, folder)
         _wait_for(lambda: ask(env, "sinfo", "-h", "-o", "%T") == "idle", folder)
-        yield {"SLURM_CONF": str(conf)}
-        ask(env, "scancel", "--user", getpass.getuser())
+        try:
+            yield {"SLURM_CONF": str(conf)}
+        finally:  # jobs outlive the daemons that started them
+            ask(env, "scancel", "--user", getpass.getuser())
+            _wait_for(lambda: ask(env, "squeue", "-h") == "", folder)
 
 
 def ask(env: Mapping[str, str], *command: str) -> str:
@@ -126,5 +129,5 @@ def _wait_for(ready: Callable[[], bool], folder: Path, seconds: float = 60) -> N
     while not ready():
         if time.monotonic() > deadline:
             said = [path.read_text("utf-8", "replace")[-500:] for path in folder.glob("*.out")]
-            pytest.fail("Slurm does not start: " + " ".join(said))
+            pytest.fail("Slurm does not answer: " + " ".join(said))
         time.sleep(0.1)

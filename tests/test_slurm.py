@@ -5,8 +5,10 @@ import re
 import subprocess
 import time
 import tomllib
+from collections.abc import Callable
 from importlib.metadata import requires, version
 from pathlib import Path
+from typing import Self
 
 from conftest import Tiny
 from packaging.requirements import Requirement
@@ -90,7 +92,7 @@ class Workflow:
     """A run of Snakemake through Slurm, and what it says."""
 
     def __init__(self, folder: Path, env: dict[str, str], *arguments: str) -> None:
-        self.env, self.folder = env, folder
+        self.folder = folder
         self.said = folder / "said.txt"
         options = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
         with self.said.open("wb") as stream:
@@ -102,25 +104,33 @@ class Workflow:
                 stderr=stream,
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
     @property
     def text(self) -> str:
         return self.said.read_text(encoding="utf-8")
 
     def jobs(self, loss: str) -> list[str]:
         """The Slurm jobs that trained with a loss."""
-        return re.findall(
-            rf"jobid (\d+) \(log: \S+/rule_train/mine_schnet_base_{loss}_\S+", self.text
-        )
+        log = rf"\S+/rule_train/mine_schnet_base_{loss}_raw_mse_3_0/"
+        return re.findall(rf"SLURM jobid (\d+) \(log: {log}", self.text)
 
-    def training(self, loss: str, seconds: float = 300) -> str:
-        """Wait until a training has begun; return its Slurm job."""
-        started = self.folder / "results-smoke" / RUN.format(loss) / "unfinished.pt"
-        deadline = time.monotonic() + seconds
-        while not (started.is_file() and self.jobs(loss)):
+    def meet(self, acts: dict[str, Callable[[str], object]], seconds: float = 300) -> None:
+        """Do something to the Slurm job of each of these losses while it trains."""
+        waiting, deadline = dict(acts), time.monotonic() + seconds
+        while waiting:
             assert time.monotonic() < deadline, self.text
             assert self.process.poll() is None, self.text
-            time.sleep(0.1)
-        return self.jobs(loss)[-1]
+            for loss in list(waiting):
+                checkpoint = self.folder / "results-smoke" / RUN.format(loss) / "unfinished.pt"
+                if checkpoint.is_file():
+                    waiting.pop(loss)(self.jobs(loss)[-1])
+            time.sleep(0.05)
 
     def end(self, seconds: float = 600) -> int:
         return self.process.wait(seconds)
@@ -146,24 +156,25 @@ def _content(path: Path) -> object:
 @needs_plugin
 @needs_slurm
 def test_requeued_and_cancelled_jobs_end_as_on_one_machine(tmp_path: Path, tiny: Tiny) -> None:
+    folder = project(tmp_path / "cluster", tiny)
     with one_node(tmp_path / "s") as env:
-        folder = project(tmp_path / "cluster", tiny)
-        first = Workflow(folder, env, "--retries", "0")
-        requeued, cancelled = first.training("raw"), first.training("sqrt_n")
-        ask(env, "scontrol", "requeue", requeued)
-        ask(env, "scancel", cancelled)
-        ask(env, "scontrol", "update", f"jobid={requeued}", "StartTime=now")
-        assert first.end() == 1
+
+        def requeue(job: str) -> None:
+            ask(env, "scontrol", "requeue", job)
+            ask(env, "scontrol", "update", f"jobid={job}", "StartTime=now")
+
+        with Workflow(folder, env, "--retries", "0") as first:
+            first.meet({"raw": requeue, "sqrt_n": lambda job: ask(env, "scancel", job)})
+            assert first.end() == 1
         block = first.text.partition("Exiting because a job execution failed")[2]
         about = "train dataset=mine model=schnet variant=base energy_loss=sqrt_n force_loss=raw"
         assert f"failed: {about}" in block
         assert "(Slurm: CANCELLED)" in block
-        assert f"/{cancelled}.log" in block
+        assert re.search(rf"log: \S+/{first.jobs('sqrt_n')[0]}\.log", block)
         assert "1 job failed; 1 not run because of that; " in block
-        assert (folder / "results-smoke" / RUN.format("raw") / "record.json").is_file()
-        assert "information" not in first.text.partition("Select jobs")[2]  # no warning for any job
-        second = Workflow(folder, env)
-        assert second.end() == 0, second.text
+        assert "information" not in first.text.partition("Select jobs")[2]  # no job was warned of
+        with Workflow(folder, env) as second:
+            assert second.end() == 0, second.text
         assert [len(second.jobs(loss)) for loss in LOSSES] == [0, 1, 0]
     here = project(tmp_path / "here", tiny)
     done = snakemake(here, "--cores", "2", *TARGETS, config=TRAINING)

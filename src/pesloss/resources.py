@@ -47,8 +47,9 @@ class Requests:
         """
         if not path.is_file():
             return cls(growth=growth)
-        table = read_table(path, COST_COLUMNS).set_index("rule")
-        return cls(table.peak_memory_mib.to_dict(), table.longest_seconds.to_dict(), growth)
+        table = read_table(path, COST_COLUMNS)
+        peaks = dict(zip(table.rule, table.peak_memory_mib, strict=True))
+        return cls(peaks, dict(zip(table.rule, table.longest_seconds, strict=True)), growth)
 
     def memory_mb(self, rule: str, attempt: int = 1, gpu: bool = False) -> int:
         """Return the memory a job asks for, in MB, in hundreds.
