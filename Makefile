@@ -6,7 +6,8 @@ SMOKE := --configfile config/presets/smoke.yaml
 USABLE = $(shell $(PYTHON) -c 'import sys, ensurepip, venv; print(sys.version_info >= (3, 11))' 2>/dev/null)
 FOUND = $(shell { $(PYTHON) --version || true; } 2>&1)
 
-.PHONY: reproduce smoke more-seeds test nightly codes docs bench bench-statistics bench-inference lint \
+.PHONY: reproduce smoke more-seeds test nightly codes docs slurm bench bench-statistics \
+	bench-inference lint \
 	reference report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
@@ -29,6 +30,8 @@ codes: .venv/codes  ## the training codes that our losses are checked against, i
 
 docs: .venv/docs  ## the documentation as a site that opens offline, docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+slurm: .venv/slurm  ## Snakemake's plugin for Slurm, into .venv; docs/cluster.md
 
 bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, and how its cost grows
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.benchmark results/reference/benchmarks
@@ -70,4 +73,9 @@ snakemake-report: .venv/installed  ## report.zip as Snakemake makes it: rules, t
 .venv/docs: .venv/installed constraints-docs.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt --editable ".[docs]" \
 		--constraint constraints.txt --constraint constraints-docs.txt
+	touch $@
+
+.venv/slurm: .venv/installed constraints-slurm.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --editable ".[slurm]" \
+		--constraint constraints.txt --constraint constraints-slurm.txt
 	touch $@

@@ -27,6 +27,7 @@ RECORD_COLUMNS = [
 ]  # fmt: skip
 CLAIM_COST_COLUMNS = ["ablation", "claims", "n_runs", "seconds", "seconds_in_full"]
 RATE_COLUMNS = ["dataset", "model", "seconds_per_structure", "n_runs"]
+COST_COLUMNS = ["rule", "n_jobs", "seconds", "longest_seconds", "peak_memory_mib"]
 
 # For data that no rate was measured on: seconds of one core per structure in a batch, forward and
 # backward, the mean over seven data sets of 16 to 57 atoms in 162 trainings of the default preset.
@@ -204,23 +205,45 @@ def plan_cost(
     results
         The results folder; runs with a record there are finished.
     """
-    runs, known = list(runs), {} if rates is None else _rates_by_model(rates)
+    runs, known = list(runs), rates_by_model(rates)
     pending = [run for run in runs if results is None or not _finished(run, results)]
-    times, guessed = [0.0], 0
-    for run in pending:
-        model, spec = settings_of(run, models[run.model], training)
-        rate, is_guess = _rate(run, model, known)
-        size = model.n_features * model.n_interactions / FEATURES_TIMES_INTERACTIONS
-        times.append(JOB_SECONDS + rate * spec.n_steps * spec.batch_size * max(size, 1.0))
-        guessed += is_guess
+    found = [training_seconds(run, models[run.model], training, known) for run in pending]
+    times = [0.0, *(seconds for seconds, _ in found)]
+    guessed = sum(guess for _, guess in found)
     return PlanCost(len(pending), len(runs) - len(pending), sum(times), max(times), guessed)
+
+
+def training_seconds(
+    run: Run, model: ModelSpec, training: TrainingSpec, known: Mapping[tuple[str, str], float]
+) -> tuple[float, bool]:
+    """Estimate the seconds of one training job.
+
+    Parameters
+    ----------
+    run, model, training
+        What is trained, and the settings of the suite that the run's changes apply to.
+    known
+        Seconds per structure of `rates_by_model`.
+
+    Returns
+    -------
+    tuple
+        Seconds of one core, and whether they are a guess: no rate of the run's own is known.
+    """
+    changed, spec = settings_of(run, model, training)
+    rate, is_guess = _rate(run, changed, known)
+    size = changed.n_features * changed.n_interactions / FEATURES_TIMES_INTERACTIONS
+    return JOB_SECONDS + rate * spec.n_steps * spec.batch_size * max(size, 1.0), is_guess
 
 
 def _finished(run: Run, results: Path) -> bool:
     return (results / "runs" / run.folder / "record.json").is_file()
 
 
-def _rates_by_model(rates: pd.DataFrame) -> dict[tuple[str, str], float]:
+def rates_by_model(rates: pd.DataFrame | None) -> dict[tuple[str, str], float]:
+    """Return rates by dataset and model, and by model (dataset ``""``) their mean over data."""
+    if rates is None:
+        return {}
     keys = zip(rates.dataset, rates.model, strict=True)
     found = dict(zip(keys, rates.seconds_per_structure, strict=True))
     means = rates.groupby("model").seconds_per_structure.mean()

@@ -11,7 +11,7 @@ from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
 from pesloss.data.geometry import boxed, serves_as_box, unfit_cell
-from pesloss.errors import PeslossError
+from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import read_arrays, written_whole
 
 

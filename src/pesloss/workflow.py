@@ -21,6 +21,7 @@ from pesloss.surroundings import ending, terminable, writing
 T = TypeVar("T")
 COST_SUFFIX = ".cost.json"
 NOTES = "notes"
+FAILED = "failed: "  # begins the line of a log that says why the job failed
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,9 @@ def job(snakemake: Any) -> Iterator[Job]:
             write_json(path.with_suffix(COST_SUFFIX), _cost(snakemake, running))
     except BaseException as error:
         end = ending(error, label)
-        if end is None:
-            raise
-        sys.stderr.write(f"{label}: {end.line}\n")
-        sys.exit(end.status)
+        if end:
+            sys.stderr.write(f"{label}: {end.line}\n")
+        sys.exit(end.status if end else 1)
     for line in running.notes:
         sys.stderr.write(f"{label}: note: {line}\n")
 
@@ -104,8 +104,13 @@ def _failure_in(log: TextIO, label: str) -> Iterator[None]:
     except BaseException as error:
         end = ending(error, label)
         with suppress(PeslossError):  # a full disk takes no log either; stderr has the line
-            log.write(f"{end.line}\n" if end else traceback.format_exc())
+            log.write("" if end else traceback.format_exc())
+            log.write(f"{FAILED}{end.line if end else _last_line(error)}\n")
         raise
+
+
+def _last_line(error: BaseException) -> str:
+    return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
 def _cost(snakemake: Any, running: Job) -> dict[str, Any]:

@@ -11,6 +11,8 @@ rule decide_claims:
         left_out="<results>/claims/{ablation}.left_out.csv",
     log:
         "<results>/logs/decide_claims/{ablation}.log",
+    resources:
+        **asks("decide_claims"),
     params:
         code=code_digest("pesloss.claims.job"),
         statistics=statistics_of_ablation,
@@ -33,6 +35,8 @@ rule collect_claims:
         left_out=report("<results>/tables/left_out.csv", category="1 Verdicts"),
     log:
         "<results>/logs/collect_claims.log",
+    resources:
+        **asks("collect_claims"),
     params:
         code=code_digest("pesloss.claims.collect"),
     script:
@@ -47,6 +51,8 @@ rule check_controls:
         controls=report("<results>/tables/controls.csv", category="1 Verdicts"),
     log:
         "<results>/logs/check_controls.log",
+    resources:
+        **asks("check_controls"),
     params:
         code=code_digest("pesloss.claims.decide"),
     script:
@@ -68,6 +74,8 @@ rule advise:
         carried=report("<results>/tables/carried_weight.csv", category="1 Verdicts"),
     log:
         "<results>/logs/advise.log",
+    resources:
+        **asks("advise"),
     params:
         code=code_digest("pesloss.claims.advice", "pesloss.claims.job"),
         n_resamples=suite.config.n_resamples,

@@ -6,13 +6,16 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pesloss.closure import code_digest, presentation_digest
-from pesloss.cost import known_rates, plan_cost, plan_line
+from pesloss.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
+from pesloss.failures import watch_jobs
 from pesloss.manifest import EVALUATION, RECORD, damaged
 from pesloss.page.write import TABLES as REPORT_TABLES
 from pesloss.page.write import page_files
 from pesloss.plan import Suite, as_typed
+from pesloss.resources import Requests, growth
+from pesloss.runs import Run
 
 try:
     suite = Suite.read(as_typed(config), Path("config"), unavailable_here, workflow.configfiles)
@@ -22,12 +25,14 @@ for dataset_left_out, why in suite.left_out.items():
     logger.warning(f"left out: dataset {dataset_left_out} ({why})")
 
 RESULTS = Path(suite.config.results)
+measured_rates = known_rates(Path("results/reference/tables/training_rates.csv"))
 if workflow.is_main_process:
+    watch_jobs(workflow, logger)
     expected_cost = plan_cost(
         suite.runs,
         suite.models,
         suite.config.training,
-        known_rates(Path("results/reference/tables/training_rates.csv")),
+        measured_rates,
         RESULTS,
     )
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
@@ -40,6 +45,13 @@ if workflow.is_main_process:
             *workflow.dag_settings.forcerun,
             *map(str, to_make_again),
         }
+
+requests = Requests.read(
+    Path("results/reference/tables/cost.csv"),
+    growth(suite.made.values(), suite.config.preset),
+)
+seconds_per_structure = rates_by_model(measured_rates)
+MAY_USE_GPU = suite.config.device == "auto"
 
 FIGURES = suite.figures
 SHOWN = presentation_digest("losses/energy", "claims/statistics", "figures")
@@ -71,6 +83,22 @@ wildcard_constraints:
     seed="[0-9]+",
     part="[0-9]+",
     cutoff="[0-9.]+",
+
+
+def asks(rule):
+    """Memory and time that jobs of a rule ask a cluster for."""
+    return {
+        "mem_mb": lambda wildcards, attempt: requests.memory_mb(rule, attempt),
+        "runtime": lambda wildcards, attempt: requests.minutes(rule, attempt),
+    }
+
+
+def minutes_of_training(wildcards, attempt):
+    """Time that one training asks a cluster for."""
+    run = Run.from_wildcards(dict(wildcards.items()))
+    model = suite.models[run.model]
+    expected, _ = training_seconds(run, model, suite.config.training, seconds_per_structure)
+    return requests.minutes("train", attempt, expected)
 
 
 def run_file(name):

@@ -1,3 +1,8 @@
+# Where the plan was made is where the files can be had: nodes of a cluster may have no internet.
+localrules:
+    read_dataset,
+
+
 rule generate_part:
     """Generate one part of a dataset: its share of the families of structures."""
     input:
@@ -7,6 +12,8 @@ rule generate_part:
         failures="<results>/data/{dataset}/parts/{part}.failures.csv",
     log:
         "<results>/logs/generate_part/{dataset}-{part}.log",
+    resources:
+        **asks("generate_part"),
     params:
         code=lambda w: code_digest("pesloss.data.generate", suite.kind(w.dataset)),
         preset=suite.config.preset,
@@ -34,6 +41,8 @@ rule collect_dataset:
         "<results>/logs/collect_dataset/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(suite.of_origin("generated")) or "none",
+    resources:
+        **asks("collect_dataset"),
     params:
         code=code_digest("pesloss.data.generate"),
         preset=suite.config.preset,
@@ -51,6 +60,8 @@ rule draw_dataset:
         "<results>/logs/draw_dataset/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(suite.of_origin("drawn")) or "none",
+    resources:
+        **asks("draw_dataset"),
     params:
         code=lambda w: code_digest("pesloss.data.generate", suite.kind(w.dataset)),
         preset=suite.config.preset,
@@ -71,6 +82,8 @@ rule read_dataset:
         "<results>/logs/read_dataset/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(suite.of_origin("files")) or "none",
+    resources:
+        **asks("read_dataset"),
     params:
         code=lambda w: code_digest("pesloss.data.external", *suite.readers(w.dataset)),
         preset=suite.config.preset,
@@ -91,6 +104,8 @@ rule take_subset:
         "<results>/logs/take_subset/{dataset}.log",
     wildcard_constraints:
         dataset="|".join(suite.of_origin("subset")) or "none",
+    resources:
+        **asks("take_subset"),
     params:
         code=code_digest("pesloss.data.kinds.subset", "pesloss.data.store", "pesloss.data.spec"),
     script:
@@ -105,6 +120,8 @@ rule split_dataset:
         splits="<results>/data/{dataset}/splits.csv",
     log:
         "<results>/logs/split_dataset/{dataset}.log",
+    resources:
+        **asks("split_dataset"),
     params:
         code=code_digest("pesloss.data.splits", "pesloss.data.generate"),
         fractions=suite.config.splits,
@@ -121,6 +138,8 @@ rule build_graphs:
         graphs="<results>/data/{dataset}/graphs-{cutoff}.npz",
     log:
         "<results>/logs/build_graphs/{dataset}-{cutoff}.log",
+    resources:
+        **asks("build_graphs"),
     params:
         code=code_digest("pesloss.graphs", "pesloss.data.store"),
     script:
@@ -139,6 +158,8 @@ rule tabulate_datasets:
         datasets=report("<results>/tables/datasets.csv", category="4 Data"),
     log:
         "<results>/logs/tabulate_datasets.log",
+    resources:
+        **asks("tabulate_datasets"),
     params:
         code=code_digest("pesloss.data.overview"),
         described={d: suite.datasets[d].description for d in suite.datasets_in_use},

@@ -11,6 +11,8 @@ rule evaluate_run:
         evaluation=run_file(EVALUATION),
     log:
         f"<results>/logs/evaluate_run/{suite.run_pattern}.log",
+    resources:
+        **asks("evaluate_run"),
     params:
         code=code_digest("pesloss.evaluation.errors"),
     script:
@@ -33,6 +35,8 @@ rule tabulate_labels:
         statistics="<results>/tables/statistics.csv",
     log:
         "<results>/logs/tabulate_labels.log",
+    resources:
+        **asks("tabulate_labels"),
     params:
         code=code_digest("pesloss.evaluation.tables"),
         datasets=suite.datasets_in_use,
@@ -63,6 +67,8 @@ rule tabulate_runs:
         history="<results>/tables/history.csv",
     log:
         "<results>/logs/tabulate_runs.log",
+    resources:
+        **asks("tabulate_runs"),
     params:
         code=code_digest("pesloss.evaluation.tables"),
         runs=[str(run.folder) for run in suite.runs],

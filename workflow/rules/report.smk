@@ -13,6 +13,8 @@ rule draw_figure:
         csv="<results>/figures/{figure}.csv",
     log:
         "<results>/logs/draw_figure/{figure}.log",
+    resources:
+        **asks("draw_figure"),
     params:
         code=lambda w: code_digest(f"pesloss.figures.{w.figure}", "pesloss.drawing"),
         shown=SHOWN,
@@ -29,6 +31,8 @@ rule write_verdicts:
         verdicts="<results>/tables/verdicts.md",
     log:
         "<results>/logs/write_verdicts.log",
+    resources:
+        **asks("write_verdicts"),
     params:
         code=code_digest("pesloss.report"),
         shown=SHOWN,
@@ -49,6 +53,8 @@ rule tabulate_cost:
         notes=report("<results>/tables/notes.csv", category="4 Data"),
     log:
         "<results>/logs/tabulate_cost.log",
+    resources:
+        **asks("tabulate_cost"),
     params:
         code=code_digest("pesloss.cost", "pesloss.notes"),
     script:
@@ -65,6 +71,8 @@ rule tabulate_records:
         rates="<results>/tables/training_rates.csv",
     log:
         "<results>/logs/tabulate_records.log",
+    resources:
+        **asks("tabulate_records"),
     params:
         code=code_digest("pesloss.cost"),
         runs=runs_by_ablation(),
@@ -83,6 +91,8 @@ rule write_guide:
         guide=report("<results>/tables/guide.md", category="1 Verdicts"),
     log:
         "<results>/logs/write_guide.log",
+    resources:
+        **asks("write_guide"),
     params:
         code=code_digest("pesloss.guide"),
         shown=SHOWN,
@@ -105,6 +115,8 @@ rule write_report:
         archive="<results>/report.zip",
     log:
         "<results>/logs/write_report.log",
+    resources:
+        **asks("write_report"),
     params:
         code=code_digest("pesloss.page.write"),
         shown=SHOWN,

@@ -8,6 +8,8 @@ rule fit_statistics:
         statistics="<results>/statistics/{dataset}/statistics.json",
     log:
         "<results>/logs/fit_statistics/{dataset}.log",
+    resources:
+        **asks("fit_statistics"),
     params:
         code=code_digest("pesloss.statistics.fit", "pesloss.data.store"),
     script:
@@ -27,6 +29,8 @@ rule standardize_labels:
         force_histogram="<results>/statistics/{dataset}/force_histogram.csv",
     log:
         "<results>/logs/standardize_labels/{dataset}.log",
+    resources:
+        **asks("standardize_labels"),
     params:
         code=code_digest("pesloss.evaluation.labels", "pesloss.data.store"),
     script:

@@ -15,7 +15,9 @@ rule train:
     log:
         f"<results>/logs/train/{suite.run_pattern}.log",
     resources:
-        gpu=int(suite.config.device == "auto"),
+        mem_mb=lambda w, attempt: requests.memory_mb("train", attempt, MAY_USE_GPU),
+        runtime=minutes_of_training,
+        gpu=int(MAY_USE_GPU),
     params:
         code=code_of_training,
         training=suite.config.training.model_dump(),

@@ -42,8 +42,8 @@ def fit_statistics(
     ------
     PeslossError
         Naming the dataset, when the inputs are not of the same structures, or the training split is
-        empty or cannot be fitted: too few structures, energies that the means fit exactly (all zero,
-        for one), forces that are all zero on a species.
+        empty or cannot be fitted: too few structures, energies that the means fit exactly (all
+        zero, for one), forces that are all zero on a species.
     """
     try:
         return _fit_statistics(dataset, table, splits, structures)
@@ -142,7 +142,7 @@ def _shared(
 
 
 def _fit_forces(
-    dataset: str, species: tuple[str, ...], structures: Sequence[Atoms]
+    species: tuple[str, ...], structures: Sequence[Atoms]
 ) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
     if not structures:
         return (), ()

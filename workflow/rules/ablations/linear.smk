@@ -16,6 +16,8 @@ rule linear_features:
         features="<results>/linear/{dataset}.features.npz",
     log:
         "<results>/logs/linear_features/{dataset}.log",
+    resources:
+        **asks("linear_features"),
     params:
         code=LINEAR_CODE,
         seed=lambda w: suite.datasets[w.dataset].seed,
@@ -33,6 +35,8 @@ rule fit_linear:
         fits="<results>/linear/{dataset}.csv",
     log:
         "<results>/logs/fit_linear/{dataset}.log",
+    resources:
+        **asks("fit_linear"),
     params:
         code=LINEAR_CODE,
         n_replicates=suite.config.n_linear_replicates,
@@ -51,6 +55,8 @@ rule linear_efficiency:
         efficiency="<results>/linear/{dataset}.efficiency.csv",
     log:
         "<results>/logs/linear_efficiency/{dataset}.log",
+    resources:
+        **asks("linear_efficiency"),
     params:
         code=LINEAR_CODE,
         n_draws=suite.config.n_linear_draws,
@@ -69,6 +75,8 @@ rule tabulate_linear:
         efficiency="<results>/tables/efficiency.csv",
     log:
         "<results>/logs/tabulate_linear.log",
+    resources:
+        **asks("tabulate_linear"),
     params:
         code=LINEAR_CODE,
     script:

@@ -14,6 +14,8 @@ rule sort_pairs:
         shells="<results>/data/{dataset}/pair_shells.npz",
     log:
         "<results>/logs/sort_pairs/{dataset}.log",
+    resources:
+        **asks("sort_pairs"),
     params:
         code=code_digest("pesloss.evaluation.correlation", "pesloss.data.store"),
     script:
@@ -29,6 +31,8 @@ rule correlate_labels:
         products="<results>/statistics/{dataset}/correlation.csv",
     log:
         "<results>/logs/correlate_labels/{dataset}.log",
+    resources:
+        **asks("correlate_labels"),
     params:
         code=code_digest("pesloss.evaluation.correlation"),
     script:
@@ -46,6 +50,8 @@ rule correlate_errors:
         manifest=run_file("correlation.json"),
     log:
         f"<results>/logs/correlate_errors/{suite.run_pattern}.log",
+    resources:
+        **asks("correlate_errors"),
     params:
         code=code_digest("pesloss.evaluation.correlation"),
     script:
@@ -68,6 +74,8 @@ rule tabulate_correlation:
         exponents="<results>/tables/predicted_exponents.csv",
     log:
         "<results>/logs/tabulate_correlation.log",
+    resources:
+        **asks("tabulate_correlation"),
     params:
         code=code_digest("pesloss.evaluation.correlation_tables"),
         runs=[str(run.folder) for run in MECHANISM_RUNS],

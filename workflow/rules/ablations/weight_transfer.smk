@@ -21,6 +21,8 @@ rule tabulate_weights:
         regrets=report("<results>/tables/regret.csv", category="Tables"),
     log:
         "<results>/logs/tabulate_weights.log",
+    resources:
+        **asks("tabulate_weights"),
     params:
         code=code_digest("pesloss.claims.weight_tables", "pesloss.claims.job"),
     script:
