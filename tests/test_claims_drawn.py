@@ -45,7 +45,7 @@ def measured(found: LabelData, name: str, level: float = 0.999, **options: str) 
 
 
 def asked(*claims: dict[str, Any]) -> Ablation:
-    return Ablation(question="", datasets=("made",), claims=claims)
+    return Ablation.model_validate({"question": "", "datasets": ("made",), "claims": claims})
 
 
 def deviation(recipe: labels.Recipe, table: pd.DataFrame) -> NDArray[np.float64]:

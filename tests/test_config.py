@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -460,7 +461,7 @@ def test_only_a_file_is_read_and_nothing_is_waited_for(tmp_path: Path) -> None:
         ("beyond", "cannot be read (Not a directory)"),
     ):
         path = tmp_path / f"{name}.yaml"
-        assert failure(lambda path=path: load(ModelSpec, path)).startswith(f"{path}: {said}")
+        assert failure(partial(load, ModelSpec, path)).startswith(f"{path}: {said}")
 
 
 STRAYS = [
@@ -532,7 +533,7 @@ def test_results_cannot_be_where_a_file_is(copied: Path) -> None:
     (copied.parent / "taken").write_text("x")
     for name in ("taken", "taken/x"):
         config = {**read_yaml(copied / "config.yaml"), "pathvars": {"results": name}}
-        message = failure(lambda config=config: Suite.read(config, copied))
+        message = failure(partial(Suite.read, config, copied))
         assert f"pathvars.results is {name!r}; allowed: a folder, but " in message
 
 
@@ -588,7 +589,7 @@ def test_no_list_and_no_mapping_may_be_empty() -> None:
     assert len(found) > 40
     allowed = set()
     for spec, name in found:
-        said = [refused(spec, name, empty) for empty in ([], {})]
+        said = [refused(spec, name, []), refused(spec, name, {})]
         if not all(said):
             allowed.add(f"{spec.__name__}.{name}")
             assert spec.model_fields[name].get_default() in ((), {})

@@ -25,9 +25,9 @@ GEOMETRIC = {
 
 
 def small(kind: str, n: int = 24) -> DatasetSpec:
-    return DatasetSpec(
-        description="small", kind=kind, seed=7, n_structures={"smoke": n}, recipe=GEOMETRIC[kind]
-    )
+    number, recipe = {"smoke": n}, GEOMETRIC[kind]
+    content = {"description": "small", "kind": kind, "n_structures": number, "recipe": recipe}
+    return DatasetSpec.model_validate({**content, "seed": 7})
 
 
 @pytest.fixture(scope="module", params=sorted(GEOMETRIC))

@@ -37,13 +37,8 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def model_of(kind: str, tiny: Tiny, dtype: torch.dtype) -> Potential:
-    spec = ModelSpec(
-        representation=kind,
-        n_features=8,
-        n_interactions=3,
-        n_radial=6,
-        cutoff=tiny.model.cutoff,
-    )
+    numbers = {"n_features": 8, "n_interactions": 3, "n_radial": 6, "cutoff": tiny.model.cutoff}
+    spec = ModelSpec.model_validate({"representation": kind, **numbers})
     return build_model(spec, tiny.statistics, seed=3).to(dtype)
 
 

@@ -103,7 +103,7 @@ def with_number(text: str, preset: str, ablation: str, number: int) -> str:
 
 def _edited(text: str, keys: Sequence[str], number: int) -> str:
     """Put a number into a text at the place of ``keys``, or first among those of their mapping."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for place, key in enumerate(keys):
         found = next((value for name, value in node.value if name.value == key), None)
         if found is None:

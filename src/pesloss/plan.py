@@ -143,9 +143,9 @@ class Suite:
     def _examples(self, ablation: Ablation) -> Iterator[Run]:
         """Yield runs of an ablation among which each model has each change of settings."""
         if ablation.runs is not None:
-            first = {"energy_losses": ("raw",), "force_losses": ("raw",), "metrics": ("mse",)}
-            first |= {"force_weights": (1.0,), "seeds": (0,)}
-            grid = ablation.runs.model_copy(update=first)
+            one: dict[str, tuple[Any, ...]] = {"force_weights": (1.0,), "seeds": (0,)}
+            one |= {"energy_losses": ("raw",), "force_losses": ("raw",), "metrics": ("mse",)}
+            grid = ablation.runs.model_copy(update=one)
             yield from _expand(grid, self.config, self.models, "")
 
     def _restricted(self, unavailable: Unavailable, folder: Path, where: str) -> "Suite":

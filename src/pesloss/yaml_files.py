@@ -27,10 +27,10 @@ class _Loader(yaml.SafeLoader):
         self.sizes: dict[int, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             raise _refused(event.start_mark, f"tag is {shown(event.tag)}; allowed: none")
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         if not isinstance(event, yaml.AliasEvent):
             self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in _parts(node))
         elif id(node) not in self.sizes:
@@ -65,7 +65,7 @@ for _tag, _pattern, _first in (
      r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
     ("merge", r"<<", ["<"]),
 ):  # fmt: skip
-    _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first
     )
 
@@ -74,7 +74,7 @@ class _Refused(yaml.MarkedYAMLError):
     """What is YAML but not allowed here."""
 
 
-def _refused(mark: yaml.Mark, problem: str) -> _Refused:
+def _refused(mark: Any, problem: str) -> _Refused:
     return _Refused(problem=problem, problem_mark=mark)
 
 
@@ -105,7 +105,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 def parse_yaml(text: str, where: str) -> Any:
     """Return the value of one YAML document; errors as ``read_yaml``, of the file ``where``."""
     try:
-        return _Loader(text, Path(where).name).get_single_data()  # type: ignore[no-untyped-call]
+        return _Loader(text, Path(where).name).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark, what = error.problem_mark, " ".join(str(error.problem).split())
         what = what if isinstance(error, _Refused) else f"not YAML ({what})"
