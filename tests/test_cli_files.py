@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ase.db
 import numpy as np
@@ -267,7 +268,8 @@ def test_a_label_that_is_there_twice_is_written_once_or_refused(
     write(tmp_path / "train.traj", structures)
     data, output = str(tmp_path / "train.traj"), tmp_path / "o.xyz"
     assert main([*WEIGHTS, data, str(output)]) == 0
-    assert read(output, 3).get_potential_energy() == structures[3].info["energy"]
+    written: Any = read(output, 3)
+    assert written.get_potential_energy() == structures[3].info["energy"]
     capsys.readouterr()
     structures[3].info["energy"] += 1
     write(tmp_path / "train.traj", structures)
