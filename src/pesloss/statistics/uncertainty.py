@@ -33,7 +33,7 @@ def inverse(information: Array) -> Inverse:
     Few structures, or energies of very different size, make it singular to rounding.
     """
     try:
-        covariance = np.linalg.inv(information)
+        covariance: Array = np.asarray(np.linalg.inv(information), dtype=np.float64)
     except np.linalg.LinAlgError:
         covariance = np.full_like(information, np.nan)
     if np.isfinite(covariance).all() and (np.diag(covariance) > 0).all():
