@@ -17,6 +17,7 @@ from pesloss.data.isolated import differing, is_isolated
 from pesloss.data.means import about_means
 from pesloss.data.outliers import Assessment, assessed
 from pesloss.data.unit_checks import check_units
+from pesloss.data.unit_hints import about_energies, about_lengths
 from pesloss.errors import PeslossError
 from pesloss.specification import PositiveFloat, PositiveInt, Strict
 
@@ -125,6 +126,7 @@ def checked(
     limits: Limits | None = None,
     forces: bool | None = None,
     where: str = "data",
+    may_be_empty: bool = False,
 ) -> Checked:
     """Check a training set as a whole: the one border of workflow and command line.
 
@@ -138,12 +140,14 @@ def checked(
         Whether there have to be forces; None: those that are there are checked.
     where
         What to call the frames in an error: the file or the dataset.
+    may_be_empty
+        Whether no structure may be left.
 
     Raises
     ------
     PeslossError
-        When no structure is left, with the number of frames that each check left out and the
-        first reason of each.
+        When no structure is left but may not be, with the number of frames that each check left
+        out and the first reason of each; when all energies are zero.
     """
     found = list(frames)
     limits = limits or Limits()
@@ -152,10 +156,11 @@ def checked(
     rows = [_row(*kept[i], "energy", reason) for i, reason in assessment.absurd.items()]
     left_out = pd.concat([left_out, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
     kept = [item for i, item in enumerate(kept) if i not in assessment.absurd]
-    if not kept:
-        why = _why(left_out, alone)
+    if not kept and not may_be_empty:
+        why = "; ".join([_why(left_out, alone), *about_lengths(found)])
         raise PeslossError(f"{where}: no structure is left of {len(found)}: {why}")
     notes = _about_isolated(alone) + _about_left_out(left_out) + assessment.notes
+    notes += about_lengths(found) + about_energies([atoms for _, atoms in kept])
     notes += about_means([atoms for _, atoms in kept]) + _about_forces(kept, forces)
     return _result(kept, alone, left_out, notes)
 

@@ -16,7 +16,8 @@ Floats = npt.NDArray[np.float64]
 ACCEPTED = (0.8, 1.25)  # energy difference over the forces' work; the trapezoid rule is no better
 SLACK = 0.1  # of the work, beyond the works with the forces of either end
 STEADY = 0.5  # relative difference of the works from both ends up to which they leave little open
-TIGHT = 0.08  # relative spread of the ratios that anharmonic motion does not leave so small
+FAR = 4.0  # spreads of the ratios, which anharmonic motion widens more than it shifts them
+EXPLAINED = (0.1, 3.0)  # ratios that anharmonic motion may leave
 LOOSE = 0.5  # relative spread beyond which one factor explains nothing
 MIN_PAIRS = 10
 MAX_PAIRS = 300
@@ -201,9 +202,13 @@ def _one_factor(pairs: Pairs) -> bool:
     """Tell whether a factor is wrong rather than the trapezoid rule.
 
     Anharmonic motion leaves the energies between the works with the forces of either end, and
-    ratios that differ from pair to pair.
+    ratios that differ from pair to pair: twice the decay length of the force over the move where
+    the force at one end is all.
     """
-    if pairs.spread <= TIGHT:
+    low, high = np.percentile(pairs.ratios, [25, 75])
+    beyond = high < EXPLAINED[0] or low > EXPLAINED[1]
+    median = float(np.median(pairs.ratios))
+    if beyond or abs(np.log(max(median, TINY))) > FAR * pairs.spread:
         return True
     return pairs.impossible > 0.5 and pairs.spread <= LOOSE
 
