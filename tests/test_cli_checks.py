@@ -78,7 +78,7 @@ def test_isolated_atoms_stay_as_mace_and_gap_want_them(tmp_path: Path) -> None:
     data = saved(tmp_path / "train.xyz", [alone, *planted()])
     for code in ("mace", "gap"):
         assert main(["weights", code, str(data), str(tmp_path / "o.xyz")]) == 0
-        first = read(tmp_path / "o.xyz", ":")[0]
+        first: Any = read(tmp_path / "o.xyz", 0)
         assert first.info == {"config_type": "IsolatedAtom"}
         assert first.get_potential_energy() == -3.2
         assert "force_atom_sigma" not in first.arrays

@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ase.db
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 from planted import planted, renamed, saved
 
 import pesloss.commands
@@ -254,6 +255,38 @@ def test_rows_of_an_ase_database_keep_their_labels(tmp_path: Path) -> None:
         assert atoms.info["e_dft"] == given.info["e_dft"]
         assert atoms.info["source_of"] == "mine"
         assert np.allclose(atoms.arrays["f_dft"], given.arrays["f_dft"], atol=1e-7)
+
+
+def test_a_label_that_is_there_twice_is_written_once_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trajectories and databases may hold a key in a frame and in its calculator."""
+    structures = planted()
+    for atoms in structures:
+        atoms.info["energy"] = atoms.get_potential_energy()
+        atoms.arrays["forces"] = atoms.get_forces()
+    write(tmp_path / "train.traj", structures)
+    data, output = str(tmp_path / "train.traj"), tmp_path / "o.xyz"
+    assert main([*WEIGHTS, data, str(output)]) == 0
+    written: Any = read(output, 3)
+    assert written.get_potential_energy() == structures[3].info["energy"]
+    capsys.readouterr()
+    structures[3].info["energy"] += 1
+    write(tmp_path / "train.traj", structures)
+    for command in (["scales"], WEIGHTS):
+        assert main([*command, data, str(tmp_path / "none")]) == 1
+        assert "frame 3: 'energy' is there twice, with different values" in one_line(capsys)
+
+
+def test_nobody_is_told_to_delete_what_is_no_file_of_scales(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = data.with_name("o.xyz")
+    assert main([*WEIGHTS, str(data), str(output), "--scales", str(data)]) == 1
+    said = one_line(capsys)
+    assert said.startswith(f"pesloss: {data}: not a JSON file")
+    assert "delete it" not in said
+    assert "allowed: what `pesloss scales` writes" in said
 
 
 def environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from ase.io.formats import UnknownFileTypeError, filetype
 from pesloss.adapters.weights import CODES, notes, weighted
 from pesloss.data.checks import Checked, check_units, checked
 from pesloss.data.isolated import compared_with_means, reference_energies
-from pesloss.data.keys import flattened, labelled
+from pesloss.data.keys import flattened, labelled, once
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import written_whole
 from pesloss.losses import names
@@ -183,7 +183,12 @@ def structures_in(path: Path) -> list[Atoms]:
     empty = [k for k, atoms in enumerate(structures) if not len(atoms)]
     if empty:
         raise PeslossError(f"{path}: frame {empty[0]} has no atom; allowed: at least one")
-    return structures
+    return [_once(atoms, f"{path}: frame {k}") for k, atoms in enumerate(structures)]
+
+
+def _once(atoms: Atoms, where: str) -> Atoms:
+    with _named(where):
+        return once(atoms)
 
 
 def _frames(path: Path) -> list[Atoms]:
@@ -234,12 +239,12 @@ def _about_labels(data: Data, structures: Sequence[Atoms]) -> list[str]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put the name of the file before an error."""
+def _named(where: Path | str) -> Iterator[None]:
+    """Put the name of a file or frame before an error."""
     try:
         yield
     except PeslossError as error:
-        raise PeslossError(f"{path}: {error}") from None
+        raise PeslossError(f"{where}: {error}") from None
 
 
 def _about_checked(result: Checked) -> list[str]:

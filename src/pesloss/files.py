@@ -169,8 +169,18 @@ def sha256(path: Path | str) -> str:
         raise
 
 
-def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a JSON object that must hold ``keys``.
+def read_json(
+    path: Path | str, keys: Sequence[str] = (), advice: str = "delete it and run again"
+) -> dict[str, Any]:
+    """Read a JSON object that must hold ``keys``, each once.
+
+    Parameters
+    ----------
+    path, keys
+        The file, and what it has to hold.
+    advice
+        What to do about a file that is no such thing; other than deleting it where it is the
+        user's own.
 
     Raises
     ------
@@ -185,9 +195,9 @@ def read_json(path: Path | str, keys: Sequence[str] = ()) -> dict[str, Any]:
         raise
     except (MemoryError, ValueError, RecursionError) as error:
         pass_on(error, path)
-        raise PeslossError(f"{path}: not a JSON file ({error}); delete it and run again") from None
+        raise PeslossError(f"{path}: not a JSON file ({error}); {advice}") from None
     if not isinstance(content, dict):
-        raise PeslossError(f"{path}: not a JSON object; delete it and run again")
+        raise PeslossError(f"{path}: not a JSON object; {advice}")
     missing = [key for key in keys if key not in content]
     if missing:
         raise PeslossError(f"{path}: lacks key {missing[0]!r}; needed: {', '.join(keys)}")

@@ -114,7 +114,9 @@ class Scales:
         PeslossError
             When a key is missing or unknown, or a value is none that scales can have.
         """
-        content = read_json(path, tuple(cls.__dataclass_fields__))
+        content = read_json(
+            path, tuple(cls.__dataclass_fields__), "allowed: what `pesloss scales` writes"
+        )
         unknown = sorted(set(content) - set(cls.__dataclass_fields__))
         if unknown:
             raise wrong_value(str(path), "key", unknown[0], cls.__dataclass_fields__)

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.errors import PeslossError, wrong_value
 
-__all__ = ["Labelled", "flattened", "labelled"]
+__all__ = ["Labelled", "flattened", "labelled", "once"]
 
 GEOMETRY = ("numbers", "positions")
 NESTED = ("key_value_pairs", "data")
@@ -85,9 +85,35 @@ def flattened(atoms: Atoms) -> Atoms:
     for key, value in [item for part in parts for item in part.items()]:
         of_atoms = np.shape(value) == (len(atoms), 3) or np.shape(value) == (len(atoms),) != (1,)
         place = copy.arrays if of_atoms else copy.info
-        if key not in copy.arrays and key not in copy.info:
+        if key not in {*copy.arrays, *copy.info, *_results(atoms)}:
             place[key] = np.asarray(value) if of_atoms else value
     return copy
+
+
+def once(atoms: Atoms) -> Atoms:
+    """Return a copy whose ``info`` and ``arrays`` repeat nothing of the calculator's.
+
+    No file can hold both.
+
+    Raises
+    ------
+    PeslossError
+        Naming a key that has two different values.
+    """
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc
+    for key, value in _results(atoms).items():
+        for place in (copy.info, copy.arrays):
+            if key in place and not _equal(place.pop(key), value):
+                raise PeslossError(f"{key!r} is there twice, with different values; keep one")
+    return copy
+
+
+def _equal(one: Any, other: Any) -> bool:
+    first, second = _numbers(one), _numbers(other)
+    if first is None or second is None:
+        return one is other
+    return first.shape == second.shape and np.array_equal(first, second, equal_nan=True)
 
 
 @dataclass(frozen=True)
