@@ -1,16 +1,19 @@
 """A run is its folder."""
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from snakemake.target_jobs import parse_target_jobs_cli_args
+from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args
 
 from pesloss.config import Ablation, Limits, RunGrid, SuiteConfig
 from pesloss.errors import PeslossError
 from pesloss.plan import expand
-from pesloss.runs import RUN_COLUMNS, Run, parse_variant, same_except, settings_of
+from pesloss.runs import PATTERN, RUN_COLUMNS, Run, parse_variant, same_except, settings_of
 from pesloss.settings import ModelSpec, TrainingSpec
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
@@ -33,6 +36,15 @@ def test_a_run_is_rebuilt_from_its_folder(run: Run) -> None:
     assert Run.from_folder(str(run.folder)) == run
 
 
+@given(runs)
+def test_a_run_arrives_whole_at_a_cluster(run: Run) -> None:
+    """Snakemake names a job to itself as key=value,key=value."""
+    found = re.fullmatch(PATTERN, str(run.folder))
+    assert found
+    spec = TargetSpec("train", found.groupdict())
+    assert parse_target_jobs_cli_args(encode_target_jobs_cli_args([spec])) == [spec]
+
+
 @given(runs, runs)
 def test_two_runs_never_share_a_folder(one: Run, other: Run) -> None:
     assert (one.folder == other.folder) == (one == other)
@@ -51,7 +63,7 @@ def test_a_foreign_folder_is_refused(folder: str) -> None:
         Run.from_folder(folder)
 
 
-@pytest.mark.parametrize("variant", ["", "cutoff", "cutoff=", "cutoff=3=4"])
+@pytest.mark.parametrize("variant", ["", "cutoff", "cutoff=", "cutoff=3=4", "a=1,b=2"])
 def test_a_foreign_variant_is_refused(variant: str) -> None:
     with pytest.raises(PeslossError, match="variant is"):
         parse_variant(variant)

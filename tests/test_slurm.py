@@ -72,10 +72,18 @@ def test_profile_works_without_accounting_and_as_the_default_one() -> None:
 
 
 LOSSES = ("raw", "sqrt_n", "per_atom")
-RUN = "runs/mine/schnet/base/{}-raw-mse/weight-3/seed-0"
-TARGETS = [f"results-smoke/{RUN.format(loss)}/structures.csv.gz" for loss in LOSSES]
+TWO_CHANGES = "term_constants=0~standardized_outputs=0"
 # Long enough to be met while it runs.
 TRAINING = ("training={n_steps: 2000, batch_size: 5, n_validations: 20}",)
+
+
+def run_of(loss: str) -> Path:
+    """The folder of a training; one of them has changed settings."""
+    variant = TWO_CHANGES if loss == "per_atom" else "base"
+    return Path(f"results-smoke/runs/mine/schnet/{variant}/{loss}-raw-mse/weight-3/seed-0")
+
+
+TARGETS = [f"{run_of(loss)}/structures.csv.gz" for loss in LOSSES]
 
 
 def project(folder: Path, tiny: Tiny) -> Path:
@@ -117,7 +125,7 @@ class Workflow:
 
     def jobs(self, loss: str) -> list[str]:
         """The Slurm jobs that trained with a loss."""
-        log = rf"\S+/rule_train/mine_schnet_base_{loss}_raw_mse_3_0/"
+        log = rf"\S+/rule_train/mine_schnet_\S+?_{loss}_raw_mse_3_0/"
         return re.findall(rf"SLURM jobid (\d+) \(log: {log}", self.text)
 
     def meet(self, acts: dict[str, Callable[[str], object]], seconds: float = 300) -> None:
@@ -127,7 +135,7 @@ class Workflow:
             assert time.monotonic() < deadline, self.text
             assert self.process.poll() is None, self.text
             for loss in list(waiting):
-                checkpoint = self.folder / "results-smoke" / RUN.format(loss) / "unfinished.pt"
+                checkpoint = self.folder / run_of(loss) / "unfinished.pt"
                 if checkpoint.is_file():
                     waiting.pop(loss)(self.jobs(loss)[-1])
             time.sleep(0.05)

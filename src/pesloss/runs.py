@@ -10,6 +10,9 @@ from pesloss.settings import ModelSpec, TrainingSpec, typed
 from pesloss.specification import parse
 
 BASE = "base"
+# Between changes in a path. No comma: Snakemake hands a job of a cluster its wildcards as
+# key=value,key=value, and one with a comma arrives cut off.
+AND = "~"
 WILDCARDS = (
     "{dataset}/{model}/{variant}/{energy_loss}-{force_loss}-{metric}"
     "/weight-{force_weight}/seed-{seed}"
@@ -45,7 +48,7 @@ class Run:
         return PurePosixPath(
             WILDCARDS.format(
                 **{**asdict(self), "force_weight": shortest(self.force_weight)},
-                variant=self.variant,
+                variant=self.variant.replace(",", AND),
             )
         )
 
@@ -92,7 +95,7 @@ RUN_COLUMNS = tuple(Run("", "", "").columns)
 
 
 def parse_variant(variant: str) -> tuple[tuple[str, float], ...]:
-    """Read ``key=value,…`` back into pairs; ``base`` is no change.
+    """Read ``key=value~…`` of a path back into pairs; ``base`` is no change.
 
     Raises
     ------
@@ -102,10 +105,10 @@ def parse_variant(variant: str) -> tuple[tuple[str, float], ...]:
     if variant == BASE:
         return ()
     try:
-        pairs = [part.split("=") for part in variant.split(",")]
+        pairs = [part.split("=") for part in variant.split(AND)]
         return tuple((key, float(value)) for key, value in pairs)
     except ValueError:
-        raise wrong_value("run folder", "variant", variant, f"{BASE} or key=value,…") from None
+        raise wrong_value("run folder", "variant", variant, f"{BASE} or key=value{AND}…") from None
 
 
 def settings_of(

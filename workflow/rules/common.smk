@@ -75,7 +75,7 @@ wildcard_constraints:
     ablation="|".join(suite.ablations) or "none",
     figure="|".join(FIGURES) or "none",
     model="|".join(suite.models) or "none",
-    variant="[^/]+",
+    variant="[^/,]+",
     energy_loss="[^/-]+",
     force_loss="[^/-]+",
     metric="[^/-]+",
