@@ -13,8 +13,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from snakemake.common.configfile import load_configfile  # type: ignore[import-untyped]
-from snakemake.utils import update_config  # type: ignore[import-untyped]
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
 from pesloss.cost import known_rates, plan_cost, plan_line
 from pesloss.errors import PeslossError

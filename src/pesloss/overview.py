@@ -65,7 +65,7 @@ def answers(
     datasets
         ``results/tables/datasets.csv``; drawn data, whose truth is planted, are not counted.
     advice
-        The first section of the guide, without its heading.
+        The first section of the guide, without its heading; empty where no guide is kept.
     n_runs
         Trainings behind it.
     """
@@ -83,7 +83,11 @@ def answers(
         f"{every[:-1]}, corrected for their number (Holm), from {n_runs} trainings; {right} of "
         f"{len(controls)} controls came out as they must."
     )
-    return [("Is √N true?", growth), ("Which loss?", advice), ("How sure?", sure)]
+    return [
+        ("Is √N true?", growth),
+        ("Which loss?", advice or "Not decided in these results."),
+        ("How sure?", sure),
+    ]
 
 
 def answered(answers: Sequence[tuple[str, str]]) -> str:
