@@ -111,10 +111,10 @@ def summarize(
     data = group(counts, centred.residual / centred.unit)
     if method == "reml":
         fitted = fit_models(data, shared)
-        _fill(result, fitted.solution, centred.unit)
+        highest = _fill(result, fitted.solution, centred.unit)
         if groups is not None:
             scaled = centred.residual / centred.unit
-            errors = grouped_mean_errors(fitted.solution, counts, scaled, groups)
+            errors = grouped_mean_errors(fitted.solution, highest, counts, scaled, groups)
             _widen(result, errors, centred.unit)
         free = len(energy) - centred.basis.identified.shape[1]
         shift = free * float(np.log(2 * np.pi * centred.unit**2)) / 2
@@ -160,8 +160,8 @@ def _fill_moments(result: Summary, moments: Moments, unit: float) -> None:
     result.open_std = result.open_mean.copy()
 
 
-def _fill(result: Summary, fit: Solution, unit: float) -> None:
-    """Scale the solution to eV and add standard errors."""
+def _fill(result: Summary, fit: Solution, unit: float) -> Array:
+    """Scale the solution to eV, add standard errors; return θ with σ² at their upper ends."""
     n = len(fit.mean)
     kappa, sigma, tau = fit.split()
     covariance, unknown = inverse(fit.information)
@@ -184,6 +184,7 @@ def _fill(result: Summary, fit: Solution, unit: float) -> None:
     result.shared_std = unit * tau
     result.shared_std_se = unit * _shared_error(fit, tau, se[first + n :])
     result.converged = fit.converged
+    return highest
 
 
 def _fill_means(result: Summary, fit: Solution, unit: float, highest: Array) -> None:

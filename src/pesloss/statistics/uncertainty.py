@@ -87,37 +87,57 @@ def mean_errors(fit: Solution, highest: Array) -> MeanErrors:
 
 
 def grouped_mean_errors(
-    fit: Solution, counts: NDArray[np.number], energy: Array, group: NDArray[np.intp]
+    fit: Solution,
+    highest: Array,
+    counts: NDArray[np.number],
+    energy: Array,
+    group: NDArray[np.intp],
 ) -> MeanErrors:
     """Errors of μ that hold when the structures of a group deviate together.
 
     Parameters
     ----------
-    fit
-        Fit to all structures.
+    fit, highest
+        Fit to all structures, and θ with σ² at the upper ends of their intervals.
     counts, energy, group
         (S, Z) compositions, (S,) energies as they were fitted, and (S,) numbers of groups from 0.
 
     Returns
     -------
     The jackknife over groups: squared changes of μ when each is left out (Bell & McCaffrey, Surv.
-    Methodol. 28, 169, 2002, who call it CR3; HC3 where groups are single structures). NaN where
-    a species, or what tells it from others, is in one group only: its own deviation is unknown.
-    Degrees of freedom are the effective number of groups behind each mean, minus one (Carter,
-    Schnepel & Steigerwald, Rev. Econ. Stat. 99, 698, 2017).
+    Methodol. 28, 169, 2002, who call it CR3; HC3 where groups are single structures). Where one
+    group fixes a mean by its weight alone, as when σ of its species is estimated as zero, weights
+    are taken at ``highest``. NaN where a species, or what tells it from others, is in one group
+    only: its own deviation is unknown. Degrees of freedom are the effective number of groups
+    behind each mean, minus one (Carter, Schnepel & Steigerwald, Rev. Econ. Stat. 99, 698, 2017).
     """
+    errors = _jackknife(fit, fit.theta, counts, energy, group)
+    unknown = ~np.isfinite(errors.se)
+    if not unknown.any():
+        return errors
+    milder = _jackknife(fit, highest, counts, energy, group)
+    pairs = zip(milder, errors, strict=True)
+    return MeanErrors(*(np.where(unknown, there, here) for there, here in pairs))
+
+
+def _jackknife(
+    fit: Solution,
+    theta: Array,
+    counts: NDArray[np.number],
+    energy: Array,
+    group: NDArray[np.intp],
+) -> MeanErrors:
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    weights = 1 / np.concatenate(
-        [fit.problem.variance_only(fit.theta, b) for _, b in row_blocks(counts)]
-    )
-    root = _root_of_covariance(fit, counts, weights)
-    total, first, second = np.zeros((3, len(fit.mean)))
-    unknown = np.zeros(len(fit.mean), dtype=bool)
+    variance = [fit.problem.variance_only(theta, block) for _, block in row_blocks(counts)]
+    weights = 1 / np.sqrt(np.concatenate(variance))
+    mean, root, _ = fit.problem.means(theta)
+    total, first, second = np.zeros((3, len(mean)))
+    unknown = np.zeros(len(mean), dtype=bool)
     for rows in np.split(order, starts[1:]):
         block = counts[rows].astype(np.float64)
-        scaled = (block @ root) * np.sqrt(weights[rows])[:, None]
-        residual = (energy[rows] - block @ fit.mean) * np.sqrt(weights[rows])
+        scaled = (block @ root) * weights[rows, None]
+        residual = (energy[rows] - block @ mean) * weights[rows]
         share, turn = np.linalg.eigh(scaled.T @ scaled)
         alone = share > 1 - _ALONE
         rest = np.where(alone, 1.0, 1 - share)
@@ -127,21 +147,9 @@ def grouped_mean_errors(
         gain = root @ scaled.T
         part = (gain**2).sum(axis=1) + gain.sum(axis=1) ** 2
         first, second = first + part, second + part**2
-    n_groups = len(starts)
-    se = np.where(unknown, np.nan, np.sqrt(total * (n_groups - 1) / n_groups))
+    se = np.where(unknown, np.nan, np.sqrt(total * (len(starts) - 1) / len(starts)))
     effective = np.divide(first**2, second, out=np.ones_like(first), where=second > 0)
     return MeanErrors(se, np.maximum(effective - 1, 1))
-
-
-def _root_of_covariance(fit: Solution, counts: NDArray[np.number], weights: Array) -> Array:
-    """Return (Z, R) B with BBᵀ the covariance of μ."""
-    identified = fit.problem.basis.identified
-    normal = np.zeros((identified.shape[1],) * 2)
-    for rows, block in row_blocks(counts):
-        scaled = (block @ identified) * np.sqrt(weights[rows])[:, None]
-        normal += scaled.T @ scaled
-    lower = np.linalg.cholesky(normal)
-    return np.asarray(np.linalg.solve(lower, identified.T).T)
 
 
 def variance_intervals(fit: Solution, error: Array, level: float, place: slice) -> Array:
