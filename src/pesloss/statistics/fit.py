@@ -10,11 +10,16 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from pesloss.data.store import with_forces
-from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
+from pesloss.dataset_statistics import (
+    SMALLEST_FORCE_SCALE,
+    DatasetStatistics,
+    richest_species,
+    size_edges,
+)
 from pesloss.errors import PeslossError
 from pesloss.files import same_structures
 from pesloss.statistics.energy import EnergyStandardizer
-from pesloss.statistics.forces import SMALLEST_SCALE, ForceStandardizer
+from pesloss.statistics.forces import ForceStandardizer
 
 SMALLEST_GROUP = 30
 ROUNDING = 1e-12
@@ -130,7 +135,9 @@ def _fit_forces(
     fitted = ForceStandardizer().fit(numbers, forces, owner)
     order = {int(z): i for i, z in enumerate(fitted.species_)}
     chosen = [order[atomic_numbers[symbol]] for symbol in species]
-    zero = [s for s, i in zip(species, chosen, strict=True) if fitted.scale_[i] < SMALLEST_SCALE]
+    zero = [
+        s for s, i in zip(species, chosen, strict=True) if fitted.scale_[i] < SMALLEST_FORCE_SCALE
+    ]
     if zero:
         raise PeslossError(
             f"{dataset}: forces on {', '.join(zero)} are zero in all of the training split, so "
