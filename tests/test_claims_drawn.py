@@ -173,7 +173,7 @@ def linear(tmp_path_factory: pytest.TempPathFactory) -> LabelData:
     features = drawn_features(
         table.structure.to_numpy(str), table.n_atoms.to_numpy(float), 2, np.random.default_rng(0)
     )
-    paths = {name: str(folder / f"{name}.x") for name in ("features", "statistics")}
+    paths = {name: str(folder / "made" / f"{name}.x") for name in ("features", "statistics")}
     features.write(paths["features"])
     found.statistics.write(paths["statistics"])
     paths["table"] = str(folder / "data/made/structures.csv")

@@ -20,7 +20,8 @@ from pesloss.files import read_json, read_table
 from pesloss.runs import Run
 from pesloss.training import loop
 from pesloss.training.adam import Adam
-from pesloss.training.job import RunFiles, prepare, splits_of
+from pesloss.training.inputs import splits_of
+from pesloss.training.job import RunFiles, prepare
 
 TABLES = ("history", "loss_signal", "gradient_signal", "predictions")
 ROUNDING = 1e-4  # a thousand times that of float32: a dozen steps add it up

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def link(path: Path, other: Path) -> None:
+    path.unlink()
+    path.symlink_to(other)
+
+
+def make_folder(path: Path, other: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "swapped": lambda path, other: (
         path.rename(path.with_name("kept")),
@@ -105,13 +116,13 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
         path.with_name("kept").rename(other),
     ),
     "copied": lambda path, other: shutil.copy(other, path),
-    "linked": lambda path, other: (path.unlink(), path.symlink_to(other)),
+    "linked": link,
     "flipped": lambda path, other: flip(path),
     "cut": lambda path, other: path.write_bytes(path.read_bytes()[:-7]),
     "longer": lambda path, other: path.write_bytes(path.read_bytes() + b"\n"),
     "empty": lambda path, other: path.write_bytes(b""),
     "text": lambda path, other: path.write_text("not what it was\n"),
-    "directory": lambda path, other: (path.unlink(), path.mkdir()),
+    "directory": make_folder,
 }
 
 
@@ -333,15 +344,13 @@ def test_a_checkpoint_with_the_right_digest_but_another_state_is_void(
     training.run(Checkpoint(path, "key", 0.0), lambda steps: iter(steps[:5]))
     content = torch.load(io.BytesIO(path.read_bytes()[165:]), weights_only=True)
     first = next(iter(content["model"]))
-    wrong: Any = {
-        "other shapes": lambda: {**content, "model": {**content["model"], first: torch.ones(2)}},
-        "no progress": lambda: {**content, "progress": {}},
-        "a list": lambda: [content],
-        "fewer moments": lambda: {
-            **content,
-            "optimizer": {**content["optimizer"], "means": content["optimizer"]["means"][1:]},
-        },
-    }[state]()
+    fewer = {**content["optimizer"], "means": content["optimizer"]["means"][1:]}
+    wrong = {
+        "other shapes": {**content, "model": {**content["model"], first: torch.ones(2)}},
+        "no progress": {**content, "progress": {}},
+        "a list": [content],
+        "fewer moments": {**content, "optimizer": fewer},
+    }[state]
     body = packed(wrong)
     path.write_bytes(b"".join((*made._head(body), body)))
     fresh = make_training()
@@ -353,10 +362,11 @@ def test_a_checkpoint_with_the_right_digest_but_another_state_is_void(
 def test_what_is_no_file_in_the_place_of_a_checkpoint_is_named_before_training(
     make_training: Make, tmp_path: Path
 ) -> None:
-    for name, make in (("folder", Path.mkdir), ("pipe", os.mkfifo)):
-        path = tmp_path / name
-        make(path)
-        line = failure(lambda path=path: make_training().run(Checkpoint(path, "key")))
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "folder", tmp_path / "pipe"):
+        checkpoint = Checkpoint(path, "key")
+        line = failure(partial(make_training().run, checkpoint))
         assert line == f"{path}: not a file; remove it, the training is kept there"
 
 
@@ -398,7 +408,7 @@ def test_forces_that_are_all_zero_are_refused_by_species(
 
 
 def with_labels(atoms: Atoms, energy: float, forces: Any) -> Atoms:
-    made = atoms.copy()
+    made: Atoms = atoms.copy()
     made.info = dict(atoms.info)
     made.calc = SinglePointCalculator(made, energy=energy, forces=forces)
     return made
@@ -512,7 +522,7 @@ def test_labels_with_missing_or_doubled_rows_are_named(
         "missing": table.drop(index=row),
         "twice": pd.concat([table, table.iloc[[row]]]),
         "foreign": table.replace({"structure": {name: "water"}}),
-        "no name": table.replace({"structure": {name: None}}),
+        "no name": table.assign(structure=table.structure.where(table.structure != name)),
     }[damage]
     write_table(path, changed)
     line = failure(lambda: read_all(results))
@@ -612,8 +622,9 @@ def test_an_archive_that_is_too_large_or_cannot_be_read_is_not_called_damaged(
         patch.setattr(np, "load", broken)
         with pytest.raises(AttributeError):
             read_arrays(path, ("x",), "a graph file")
-    for read in (read_bytes, sha256, read_json, read_table):
-        line = failure(lambda read=read: read(tmp_path))
+    reads: tuple[Callable[[Path], object], ...] = (read_bytes, sha256, read_json, read_table)
+    for read in reads:
+        line = failure(partial(read, tmp_path))
         assert line == f"{tmp_path}: cannot be read (Is a directory)"
     np.save(tmp_path / "b.npy", np.arange(3.0))
     line = failure(lambda: read_arrays(tmp_path / "b.npy", ("x",), "a graph file"))

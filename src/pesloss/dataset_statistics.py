@@ -15,6 +15,8 @@ from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import read_json, write_json
 
 OTHER = "other"
+SMALLEST_FORCE_SCALE = 1e-8
+"""eV/Å. Forces are stored with eight decimals: what is smaller is a zero, or rounding of one."""
 Array = NDArray[np.float64]
 PER_SPECIES = (
     "mean", "mean_se", "std", "std_se", "local_energy_scale", "force_scale", "force_scale_se",

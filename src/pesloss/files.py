@@ -286,8 +286,8 @@ def _check_unique(path: Path | str, table: pd.DataFrame, unique: Sequence[str]) 
             raise PeslossError(f"{path}: row {empty[0] + 1} has no {column}; make the file again")
     twice = table.duplicated(list(unique)) if unique else pd.Series(dtype=bool)
     if twice.any():
-        values = table.loc[twice.idxmax(), list(unique)]
-        row = ", ".join(f"{column} {value}" for column, value in values.items())
+        first = int(np.argmax(twice.to_numpy()))
+        row = ", ".join(f"{column} {table[column].iloc[first]}" for column in unique)
         more = f" ({twice.sum()} such rows)" if twice.sum() > 1 else ""
         raise PeslossError(f"{path}: {row} is there twice{more}; make the file again")
 

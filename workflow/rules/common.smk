@@ -36,15 +36,13 @@ if workflow.is_main_process:
         RESULTS,
     )
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
-    to_make_again = dict(damaged(RESULTS / path for path in suite.manifests()))
-    for why in to_make_again.values():
+    to_make_again = {
+        str(path): why for path, why in damaged(RESULTS / path for path in suite.manifests())
+    }
+    for why in dict.fromkeys(to_make_again.values()):
         logger.warning(f"made again: {why}")
-    if to_make_again and workflow.dag_settings is not None:
-        # As if they were named after --forcerun: planned in a dry run too, and nothing is deleted.
-        workflow.dag_settings.forcerun = {
-            *workflow.dag_settings.forcerun,
-            *map(str, to_make_again),
-        }
+else:
+    to_make_again = {}
 
 requests = Requests.read(
     Path("results/reference/tables/cost.csv"),
@@ -119,6 +117,9 @@ def parent_of(wildcards):
 
 def graphs_of(wildcards):
     """The neighbour lists of a run's dataset at the cutoff of its model."""
+    # Asked for every run while jobs are put together, before Snakemake looks which have to run.
+    # Forced as it forces incomplete files: in a dry run too, and nothing is deleted.
+    workflow.dag.forcefiles.update(to_make_again)
     return f"<results>/data/{wildcards.dataset}/graphs-{suite.cutoff(wildcards):g}.npz"
 
 

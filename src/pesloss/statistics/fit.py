@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 from pesloss.data.isolated import compared_with_means
 from pesloss.data.store import with_forces
-from pesloss.dataset_statistics import DatasetStatistics, richest_species, size_edges
+from pesloss.dataset_statistics import (
+    SMALLEST_FORCE_SCALE,
+    DatasetStatistics,
+    richest_species,
+    size_edges,
+)
 from pesloss.errors import PeslossError
 from pesloss.files import same_structures
 from pesloss.statistics.checks import check_enough
 from pesloss.statistics.energy import EnergyStandardizer
-from pesloss.statistics.forces import SMALLEST_SCALE, ForceStandardizer
+from pesloss.statistics.forces import ForceStandardizer
 
 SMALLEST_GROUP = 30
 ROUNDING = 1e-12
@@ -155,7 +160,9 @@ def _fit_forces(
     if without:
         raise PeslossError(f"split 'train': no structure with {without[0]} has forces")
     chosen = [order[atomic_numbers[symbol]] for symbol in species]
-    zero = [s for s, i in zip(species, chosen, strict=True) if fitted.scale_[i] < SMALLEST_SCALE]
+    zero = [
+        s for s, i in zip(species, chosen, strict=True) if fitted.scale_[i] < SMALLEST_FORCE_SCALE
+    ]
     if zero:
         raise PeslossError(
             f"split 'train': forces on {', '.join(zero)} are all zero: no force scale to divide "

@@ -9,8 +9,6 @@ from pesloss.errors import PeslossError, wrong_value
 from pesloss.statistics.checks import symbol
 
 Array = NDArray[np.float64]
-SMALLEST_SCALE = 1e-8
-"""eV/Å. Forces are stored with eight decimals: what is smaller is a zero, or rounding of one."""
 
 
 class ForceStandardizer:

@@ -7,11 +7,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from pesloss.dataset_statistics import DatasetStatistics
+from pesloss.dataset_statistics import SMALLEST_FORCE_SCALE, DatasetStatistics
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.files import read_table, same_structures
 from pesloss.graphs import Graphs
-from pesloss.statistics.forces import SMALLEST_SCALE
 
 SPLITS = ("train", "validation", "test")
 LARGEST_LABEL = 1e15
@@ -92,7 +91,7 @@ def check_labels(graphs: Graphs, train: NDArray[np.int64], where: str) -> None:
     trained = np.isin(owner, train)
     for number in np.unique(graphs.numbers[trained]):
         forces = graphs.forces[trained & (graphs.numbers == number)]
-        if np.sqrt(np.mean(forces**2)) < SMALLEST_SCALE:
+        if np.sqrt(np.mean(forces**2)) < SMALLEST_FORCE_SCALE:
             raise PeslossError(
                 f"{where}: forces on {chemical_symbols[number]} are zero in all of the training "
                 f"split ({len(forces)} atoms); a training needs labels that are not"
