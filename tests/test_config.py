@@ -237,9 +237,14 @@ MISTAKES: dict[str, tuple[str, Path_, Any, tuple[str, ...]]] = {
         "datasets/labels.yaml",
         ("n_structures",),
         {"defualt": 100, "smoke": 50},
-        ("n_structures has no preset 'default'", "defualt, smoke"),
+        ("n_structures: preset is 'default'; allowed: defualt, smoke",),
     ),
-    "two structures": ("datasets/labels.yaml", ("n_structures",), 2, ("n_structures", "2", "3")),
+    "two structures": (
+        "datasets/labels.yaml",
+        ("n_structures",),
+        2,
+        ("n_structures is 2", "3 or more"),
+    ),
     "limits the wrong way": (
         "datasets/si_sw.yaml",
         ("recipe",),

@@ -175,7 +175,10 @@ class Suite:
             {name: spec for name, spec in self.datasets.items() if name in parents},
         )
         for name, spec in suite.made.items():
-            spec.size(self.config.preset, f"{folder / 'datasets' / name}.yaml")
+            file = f"{folder / 'datasets' / name}.yaml"
+            size, needed = spec.size(self.config.preset, file), len(self.config.splits)
+            if size is not None and size < needed:
+                raise wrong_value(file, "n_structures", size, f"{needed} or more, one for a split")
         return suite
 
     @property
