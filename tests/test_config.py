@@ -14,10 +14,11 @@ from conftest import failure
 from pydantic import ValidationError
 
 from pesloss.config import Ablation, ClaimSpec, MoreSeeds, RunGrid, SuiteConfig
+from pesloss.config_files import as_typed
 from pesloss.data.kinds import emt_alloys
 from pesloss.data.spec import kind_module, kind_names, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.plan import Suite, as_typed
+from pesloss.plan import Suite
 from pesloss.settings import ModelSpec, typed
 from pesloss.specification import Strict, load, load_all, parse, read_yaml
 from pesloss.yaml_files import named_files

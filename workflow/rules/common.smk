@@ -6,12 +6,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pesloss.closure import code_digest
+from pesloss.config_files import as_typed
 from pesloss.cost import known_rates, plan_cost, plan_line
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
 from pesloss.page.write import TABLES as REPORT_TABLES
 from pesloss.page.write import page_files
-from pesloss.plan import Suite, as_typed
+from pesloss.plan import Suite
 
 try:
     suite = Suite.read(as_typed(config), Path("config"), unavailable_here, workflow.configfiles)
