@@ -14,10 +14,11 @@ from conftest import failure
 from pydantic import ValidationError
 
 from pesloss.config import Ablation, ClaimSpec, MoreSeeds, RunGrid, SuiteConfig
+from pesloss.config_files import as_typed
 from pesloss.data.kinds import emt_alloys
 from pesloss.data.spec import kind_module, kind_names, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
-from pesloss.plan import Suite, as_typed
+from pesloss.plan import Suite
 from pesloss.settings import ModelSpec, typed
 from pesloss.specification import Strict, load, load_all, parse, read_yaml
 from pesloss.yaml_files import named_files
@@ -237,9 +238,14 @@ MISTAKES: dict[str, tuple[str, Path_, Any, tuple[str, ...]]] = {
         "datasets/labels.yaml",
         ("n_structures",),
         {"defualt": 100, "smoke": 50},
-        ("n_structures has no preset 'default'", "defualt, smoke"),
+        ("n_structures: preset is 'default'; allowed: defualt, smoke",),
     ),
-    "two structures": ("datasets/labels.yaml", ("n_structures",), 2, ("n_structures", "2", "3")),
+    "two structures": (
+        "datasets/labels.yaml",
+        ("n_structures",),
+        2,
+        ("n_structures is 2", "3 or more"),
+    ),
     "limits the wrong way": (
         "datasets/si_sw.yaml",
         ("recipe",),

@@ -245,7 +245,7 @@ def test_settings_come_before_the_environment(
     [
         ({"paths": ["a.xyz"], "load_atoms": "QM7"}, "origin is paths, load_atoms; allowed: one of"),
         ({}, "origin is none; allowed: one of files, paths and load_atoms"),
-        ({"paths": ["a.xyz"], "groups": "molecule"}, "'molecule' is no rule; allowed: info:key"),
+        ({"paths": ["a.xyz"], "groups": "molecule"}, "'molecule' is no rule; allowed: info:KEY"),
         ({"paths": ["a.xyz"], "labels": {"energy": "e"}}, "energy_unit' is missing"),
         ({"files": [{"path": "../x"}]}, "files.0"),
     ],

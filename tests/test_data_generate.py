@@ -235,7 +235,7 @@ def test_shipped_datasets_are_valid(path: Path) -> None:
         ),
         (
             "kind: labels\nrecipe: {species: {Xy: {}}}",
-            "species.Xy.[key] is 'Xy'; value error, not the symbol",
+            "species.Xy is 'Xy'; not the symbol",
         ),
         ("kind: si_sw\nrecipe: {n_twins: 0}", "recipe: n_twins is 0; input should be greater"),
         ("kind: emt_alloys\nrecipe: {species: [Fe]}", "species"),

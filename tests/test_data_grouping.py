@@ -111,11 +111,11 @@ def test_missing_keys_and_unmatched_values_are_named() -> None:
 @pytest.mark.parametrize(
     ("spec", "content", "message"),
     [
-        (GroupRule, {"by": "tag"}, "'tag' is no rule; allowed: info:key, source, formula"),
+        (GroupRule, {"by": "tag"}, "'tag' is no rule; allowed: info:KEY, source, formula"),
         (GroupRule, {"by": []}, "by is"),
         (GroupRule, {"by": "info:"}, "'info:' is no rule"),
         (GroupRule, {"by": "none", "pattern": "("}, "is no regular expression"),
-        (PhaseRule, {"by": "formula"}, "'formula' is no rule; allowed: info:key, source, constant"),
+        (PhaseRule, {"by": "formula"}, "'formula' is no rule; allowed: info:KEY, source, constant"),
         (PhaseRule, {"by": "source", "labels": {"(": "a"}}, "is no regular expression"),
     ],
 )

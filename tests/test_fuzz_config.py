@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
+from pesloss.config_files import as_typed
 from pesloss.cost import known_rates, plan_cost, plan_line
 from pesloss.errors import PeslossError
 from pesloss.more_seeds import add_seeds
-from pesloss.plan import Suite, as_typed
+from pesloss.plan import Suite
 from pesloss.runs import Run, settings_of
 from pesloss.yaml_files import read_yaml
 

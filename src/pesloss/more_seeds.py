@@ -9,17 +9,17 @@ import pandas as pd
 import yaml
 
 from pesloss.config import Ablation, MoreSeeds, SuiteConfig
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import read_table, write_text
-from pesloss.plan import (
+from pesloss.config_files import (
     DEFAULT,
     MORE_SEEDS,
-    Suite,
     grid_of,
     known_presets,
     read_more_seeds,
     with_more_seeds,
 )
+from pesloss.errors import PeslossError, wrong_value
+from pesloss.files import read_table, write_text
+from pesloss.plan import Suite
 from pesloss.specification import check_names, load_all, parse
 from pesloss.yaml_files import parse_yaml, read_yaml, text_of
 

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -15,21 +13,24 @@ from pesloss import losses
 from pesloss.claims import statistics
 from pesloss.closure import constants
 from pesloss.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
+from pesloss.config_files import (
+    check_files,
+    check_folder,
+    known_presets,
+    read_more_seeds,
+    with_more_seeds,
+)
 from pesloss.data.kinds import files
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.errors import PeslossError, wrong_value
 from pesloss.manifest import EVALUATION, RECORD
 from pesloss.runs import WILDCARDS, Run, settings_of
 from pesloss.settings import ModelSpec
-from pesloss.specification import check_names, load, load_all, parse
-from pesloss.yaml_files import named_files, names_in, parse_yaml, read_yaml
+from pesloss.specification import check_names, load_all, parse
+from pesloss.yaml_files import named_files
 
 FIGURES = Path(__file__).parent / "figures"
 OWN = "own"
-DEFAULT = "default"
-MORE_SEEDS = "more_seeds.yaml"
-FOLDERS = ("ablations", "datasets", "models", "presets")
-FILES = ("config.yaml", MORE_SEEDS)
 MOST_RUNS = 100_000
 Unavailable = Callable[[Mapping[str, DatasetSpec], SuiteConfig], Mapping[str, str]]
 
@@ -79,8 +80,8 @@ class Suite:
         PeslossError
             One line that names the file, the key, the wrong value and the allowed ones.
         """
-        _check_folder(folder)
-        where, origins = _settings_files(files, folder, config)
+        check_folder(folder)
+        where, origins = check_files(files, folder, config)
         settings = parse(SuiteConfig, dict(config), where)
         presets = known_presets(folder)
         check_names(origins.get("preset", where), "preset", [settings.preset], presets)
@@ -178,7 +179,10 @@ class Suite:
             {name: spec for name, spec in self.datasets.items() if name in parents},
         )
         for name, spec in suite.made.items():
-            spec.size(self.config.preset, f"{folder / 'datasets' / name}.yaml")
+            file = f"{folder / 'datasets' / name}.yaml"
+            size, needed = spec.size(self.config.preset, file), len(self.config.splits)
+            if size is not None and size < needed:
+                raise wrong_value(file, "n_structures", size, f"{needed} or more, one for a split")
         return suite
 
     @property
@@ -286,119 +290,11 @@ class Suite:
         return str(_constant(figure, "CAPTION"))
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse what looks like configuration beside the files and folders that are read."""
-    for name in names_in(folder):
-        known = FOLDERS if (folder / name).is_dir() else FILES
-        stem, _, suffix = name.partition(".")
-        alike = (folder / name).is_dir() or stem.lower() in ("config", "more_seeds", *FOLDERS)
-        if name not in known and (alike or suffix == "yml"):
-            raise wrong_value(str(folder), "file", name, [*FILES, *FOLDERS])
-
-
-def _settings_files(
-    files: Sequence[Path | str], folder: Path, config: Mapping[str, Any]
-) -> tuple[str, dict[str, str]]:
-    """Check each file of settings on its own.
-
-    Returns
-    -------
-    What to call the settings of all, and the file of each key whose value is that of a file.
-    """
-    contents = {str(path): read_yaml(path) for path in files}
-    for path, content in contents.items():
-        parse(SuiteConfig, content, path)
-    origins = {
-        key: path
-        for path, content in contents.items()
-        for key, value in content.items()
-        if key in config and value == config[key]
-    }
-    return f"{', '.join(contents)} with --config" if files else f"{folder / 'config.yaml'}", origins
-
-
-def as_typed(config: object) -> Any:
-    """Return what Snakemake made of ``--config`` with numbers for texts, as YAML reads them.
-
-    Snakemake takes ``training={n_steps: 5}`` for a text ``5``. Texts of files were checked as they
-    are in the files before.
-    """
-    if isinstance(config, Mapping):
-        return {key: as_typed(value) for key, value in config.items()}
-    if isinstance(config, list | tuple):
-        return [as_typed(value) for value in config]
-    if isinstance(config, str) and re.fullmatch(r"[-+.\w]+", config):
-        return parse_yaml(config, "--config")
-    return config
-
-
-def known_presets(folder: Path) -> list[str]:
-    """Return the names of the presets: ``default`` and the files of config/presets, all checked."""
-    presets = folder / "presets"
-    return sorted({DEFAULT, *(load_all(SuiteConfig, presets) if presets.exists() else ())})
-
-
 def _datasets(folder: Path) -> dict[str, DatasetSpec]:
     found = {name: load_dataset_spec(path) for name, path in named_files(folder).items()}
     if OWN in found:
         raise PeslossError(f"{folder / OWN}.yaml: name is {OWN!r}; it stands for all of one's own")
     return found
-
-
-def read_more_seeds(folder: Path) -> MoreSeeds:
-    """Read config/more_seeds.yaml; without one there are no further seeds."""
-    path = folder / MORE_SEEDS
-    return load(MoreSeeds, path) if os.path.lexists(path) else MoreSeeds()
-
-
-def with_more_seeds(
-    ablations: Mapping[str, Ablation], config: SuiteConfig, more: MoreSeeds, folder: Path
-) -> dict[str, Ablation]:
-    """Give the ablations named in config/more_seeds.yaml their seeds.
-
-    Parameters
-    ----------
-    ablations, config
-        As read from ``folder``.
-    more
-        The content of config/more_seeds.yaml.
-    folder
-        The folder config/.
-
-    Raises
-    ------
-    PeslossError
-        In one line, for a preset or an ablation that is unknown, one that has no runs, or has more
-        seeds already.
-    """
-    where, found = str(folder / MORE_SEEDS), dict(ablations)
-    check_names(where, "seeds", more.seeds, known_presets(folder))
-    for preset, numbers in more.seeds.items():
-        check_names(where, f"seeds.{preset}", numbers, ablations)
-        for name, number in numbers.items():
-            key = f"seeds.{preset}.{name}"
-            grid = grid_of(ablations[name], where, key)
-            present = grid.seeds or config.seeds
-            if preset != config.preset:
-                continue
-            if number < len(present):
-                raise wrong_value(where, key, number, f"at least {len(present)}")
-            grid = grid.model_copy(update={"seeds": longer(present, number)})
-            found[name] = ablations[name].model_copy(update={"runs": grid})
-    return found
-
-
-def longer(seeds: tuple[int, ...], number: int) -> tuple[int, ...]:
-    """Return ``number`` seeds: those given, then the integers after the largest."""
-    first = max(seeds) + 1
-    return seeds + tuple(range(first, first + number - len(seeds)))
-
-
-def grid_of(ablation: Ablation, where: str, key: str) -> RunGrid:
-    """Return the runs of an ablation, or say in one line that it has none."""
-    if ablation.runs is None:
-        raise PeslossError(f"{where}: {key}: the ablation has no runs, only labels")
-    return ablation.runs
 
 
 def _with_own(

@@ -75,6 +75,6 @@ def typed(key: str, value: float) -> bool | float:
     """
     if SETTINGS[key].annotation is bool:
         if value not in (0, 1):
-            raise ValueError(f"{key} is {value!r}; allowed: 0 and 1")
+            raise ValueError(f"{key} is {value!r}; allowed: 0 and 1, for a boolean")
         return bool(value)
     return int(value) if value == int(value) else value

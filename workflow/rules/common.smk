@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pesloss.closure import code_digest, presentation_digest
+from pesloss.config_files import as_typed
 from pesloss.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.data.external import unavailable_here
 from pesloss.errors import PeslossError
@@ -13,7 +14,7 @@ from pesloss.failures import watch_jobs
 from pesloss.manifest import EVALUATION, RECORD, damaged
 from pesloss.page.write import TABLES as REPORT_TABLES
 from pesloss.page.write import page_files
-from pesloss.plan import Suite, as_typed
+from pesloss.plan import Suite
 from pesloss.resources import Requests, growth
 from pesloss.runs import Run
 

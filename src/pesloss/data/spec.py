@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from pesloss.data import kinds
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.errors import wrong_value
 from pesloss.specification import Strict, load, parse
 from pesloss.yaml_files import named_files
 
@@ -16,7 +16,7 @@ FILES = "files"
 SUBSET = "subset"
 LIKE = "like"
 OF = "of"
-Number = Annotated[int, Field(ge=3, le=10**6)]  # one structure for each split at least
+Number = Annotated[int, Field(ge=1, le=10**6)]
 Origin = Literal["generated", "drawn", "files", "subset"]
 
 
@@ -55,8 +55,7 @@ class DatasetSpec(Strict):
         if self.n_structures is None or isinstance(self.n_structures, int):
             return self.n_structures
         if preset not in self.n_structures:
-            given = ", ".join(sorted(self.n_structures))
-            raise PeslossError(f"{where}: n_structures has no preset {preset!r}; given: {given}")
+            raise wrong_value(f"{where}: n_structures", "preset", preset, sorted(self.n_structures))
         return self.n_structures[preset]
 
     def parsed_recipe(self, where: str = "dataset") -> BaseModel:
