@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 import tomllib
@@ -74,7 +75,7 @@ def test_profile_works_without_accounting_and_as_the_default_one() -> None:
 LOSSES = ("raw", "sqrt_n", "per_atom")
 TWO_CHANGES = "term_constants=0~standardized_outputs=0"
 # Long enough to be met while it runs.
-TRAINING = ("training={n_steps: 2000, batch_size: 5, n_validations: 20}",)
+TRAINING = ("training={n_steps: 1000, batch_size: 5, n_validations: 20}",)
 
 
 def run_of(loss: str) -> Path:
@@ -164,7 +165,12 @@ def _content(path: Path) -> object:
 @needs_plugin
 @needs_slurm
 def test_requeued_and_cancelled_jobs_end_as_on_one_machine(tmp_path: Path, tiny: Tiny) -> None:
-    folder = project(tmp_path / "cluster", tiny)
+    here, folder = project(tmp_path / "here", tiny), tmp_path / "cluster"
+    # The data are made once, to save time.
+    data = ("--until", "standardize_labels", "build_graphs", "--cores", "2")
+    done = snakemake(here, *TARGETS, *data, config=TRAINING)
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(here, folder)
     with one_node(tmp_path / "s") as env:
 
         def requeue(job: str) -> None:
@@ -184,7 +190,6 @@ def test_requeued_and_cancelled_jobs_end_as_on_one_machine(tmp_path: Path, tiny:
         with Workflow(folder, env) as second:
             assert second.end() == 0, second.text
         assert [len(second.jobs(loss)) for loss in LOSSES] == [0, 1, 0]
-    here = project(tmp_path / "here", tiny)
     done = snakemake(here, "--cores", "2", *TARGETS, config=TRAINING)
     assert done.returncode == 0, done.stderr
     assert results(folder) == results(here)
