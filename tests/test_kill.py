@@ -261,7 +261,10 @@ def test_killed_at_any_moment_the_results_are_the_same(
 def test_after_ctrl_c_the_next_run_goes_on(
     undisturbed: Undisturbed, small: Path, tmp_path: Path
 ) -> None:
-    """As a terminal does it: every process gets the signal; no lock is left."""
+    """As a terminal does it: every process gets the signal; no lock is left.
+
+    A job that Snakemake was just about to start ends as usual.
+    """
     project = tmp_path / "project"
     shutil.copytree(small, project)
     workflow = start(project, "--until", "train")
@@ -271,7 +274,7 @@ def test_after_ctrl_c_the_next_run_goes_on(
             break
     workflow.communicate(timeout=PATIENCE)
     assert workflow.returncode != 0
-    assert not list(project.rglob("record.json"))
+    assert not scratch_files(project)
     found = contents(project)
     assert found == {name: undisturbed.results[name] for name in found}
     snakemake(project, *SMOKE, "--until", "train")
@@ -283,14 +286,18 @@ def test_after_ctrl_c_the_next_run_goes_on(
 def test_a_second_workflow_in_the_same_folder_is_refused(undisturbed: Undisturbed) -> None:
     project = undisturbed.project
     first = start(project, "--forcerun", "write_report")
+    held: list[psutil.Process] = []
     for _ in until(first):
-        if any(True for _ in jobs_of(first)):
+        held = [process for _, process in jobs_of(first)]
+        if held:
+            held[0].suspend()
             break
     second = start(project, "--forcerun", "write_report")
-    said = second.communicate(timeout=PATIENCE)[0]
-    assert second.returncode != 0
-    assert "Directory cannot be locked" in said
-    assert "--unlock" in said
+    refused = second.communicate(timeout=PATIENCE)[0]
+    held[0].resume()
     said = first.communicate(timeout=PATIENCE)[0]
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in refused
+    assert "--unlock" in refused
     assert first.returncode == 0, said
     assert contents(project) == undisturbed.results
