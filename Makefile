@@ -34,20 +34,20 @@ docs: .venv/docs  ## the documentation as a site that opens offline, docs/_build
 slurm: .venv/slurm  ## Snakemake's plugin for Slurm, into .venv; docs/cluster.md
 
 bench: .venv/installed  ## a training's speed against SchNetPack's own trainer, and how its cost grows
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.benchmark results/reference/benchmarks
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.training.scaling results/reference/benchmarks
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.benchmarks.training results/reference/benchmarks
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pesloss.benchmarks.scaling results/reference/benchmarks
 
 bench-statistics: .venv/installed  ## the estimators against the Cramér–Rao bound, and a million structures
-	$(BIN)/python -m pesloss.statistics.benchmark results/reference/benchmarks
+	$(BIN)/python -m pesloss.benchmarks.scales results/reference/benchmarks
 
 bench-inference: .venv/installed  ## coverage of intervals, false verdicts and power on simulated errors
-	$(BIN)/python -m pesloss.inference.calibration results/reference/benchmarks
+	$(BIN)/python -m pesloss.benchmarks.intervals results/reference/benchmarks
 
 lint: .venv/installed  ## style and types alone; part of the tests too
 	$(BIN)/python -m pytest tests/test_tooling.py
 
 reference: .venv/installed  ## keep the results as results/reference/ and write the README's tables
-	$(BIN)/python -m pesloss.reference
+	$(BIN)/python -m pesloss.report.reference
 
 report: .venv/installed  ## results/report/index.html and report.zip, to be opened offline
 	$(BIN)/snakemake --cores all results/report.zip

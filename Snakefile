@@ -1,7 +1,7 @@
 # The workflow lives in workflow/Snakefile; this lets `snakemake --cores N` find it from here.
 from snakemake.logging import logger
 
-from pesloss.failures import say_failed_jobs
+from pesloss.job.failures import say_failed_jobs
 
 
 module suite:

@@ -3,7 +3,7 @@
 from importlib import metadata
 from pathlib import Path
 
-from pesloss.site import write_pages
+from pesloss.report.site import write_pages
 
 project = "pesloss"
 author = "the authors of pesloss"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pesloss.losses.terms import EnergyForceLoss
-from pesloss.scales import Scales
+from pesloss.scales.scales import Scales
 
 SCALES = Scales(
     species=("H", "C", "O"),

@@ -16,15 +16,15 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import HealthCheck, settings
 
 from pesloss.claims.measurement import RunResult
+from pesloss.data.graphs import Graphs, build_graphs
 from pesloss.data.store import structure_table
-from pesloss.dataset_statistics import DatasetStatistics, size_edges
-from pesloss.errors import PeslossError
 from pesloss.evaluation.errors import evaluate_run
-from pesloss.files import write_table
-from pesloss.graphs import Graphs, build_graphs
-from pesloss.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_manifest
-from pesloss.runs import Run
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import write_table
+from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_manifest
+from pesloss.spec.run import Run
+from pesloss.spec.settings import ModelSpec, TrainingSpec
+from pesloss.statistics.dataset import DatasetStatistics, size_edges
 from pesloss.training.inputs import Inputs, splits_of
 from pesloss.training.job import RunFiles, prepare, train_run
 from pesloss.training.loop import Training

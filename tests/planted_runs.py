@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pesloss.claims.measurement import RunResult
 from pesloss.claims.runs import Study, comparisons
 from pesloss.claims.weights import Transfer, transfers
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.runs import Run
+from pesloss.spec.run import Run
+from pesloss.statistics.dataset import DatasetStatistics
 
 Array = NDArray[np.float64]
 Change = Callable[[Run, pd.DataFrame], Array]

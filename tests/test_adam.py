@@ -9,7 +9,7 @@ import torch
 from conftest import RUN, RunTiny, Tiny, files_in
 from torch import Tensor
 
-from pesloss.files import read_json
+from pesloss.job.files import read_json
 from pesloss.training.adam import Adam
 
 SHAPES = ((3, 4), (5,), ())

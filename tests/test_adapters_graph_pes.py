@@ -15,7 +15,7 @@ from codes import code
 from conftest import Tiny
 
 from pesloss.losses.terms import energy_force_loss
-from pesloss.statistics.scales import fit_structures
+from pesloss.scales.training_set import fit_structures
 
 CONFIG = """
 model:

@@ -16,10 +16,10 @@ import yaml
 from conftest import SPECIES, Tiny
 
 from pesloss.adapters.schnetpack import AtomisticTask, EnergyOutput, ForceOutput, schnetpack
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses.terms import energy_force_loss
-from pesloss.scales import Scales
-from pesloss.statistics.scales import fit_structures
+from pesloss.scales.scales import Scales
+from pesloss.scales.training_set import fit_structures
 
 TRAIN, VALIDATION = 24, 8
 

@@ -19,12 +19,12 @@ from conftest import Tiny
 
 from pesloss.__main__ import main
 from pesloss.adapters.weights import CODES, notes, structure_weights, weighted
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses import energy_loss, names
 from pesloss.losses.presets import preset
 from pesloss.losses.terms import EnergyForceLoss, EnergyTerm, ForceTerm, power, residuals
-from pesloss.scales import Scales
-from pesloss.statistics.scales import fit_structures
+from pesloss.scales.scales import Scales
+from pesloss.scales.training_set import fit_structures
 
 PYTHON = Path(sys.executable)
 WRITTEN = {"config_energy_weight", "energy_sigma", "energy_weight", "weight"}

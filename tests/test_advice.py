@@ -11,9 +11,9 @@ from conftest import Tiny
 from planted_runs import BEND, Array, Planted
 
 from pesloss.claims.advice import CARRIED, COMPARED, carried_table, compared_table, same_losses
-from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.inference import adjust
-from pesloss.runs import Run
+from pesloss.spec.run import Run
+from pesloss.statistics.dataset import DatasetStatistics
 
 N_RESAMPLES = 200
 

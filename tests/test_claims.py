@@ -13,18 +13,18 @@ import pytest
 from conftest import Tiny, add_table, write_record
 from numpy.typing import NDArray
 
-from pesloss.claims import statistics
+from pesloss.claims import measures as statistics
 from pesloss.claims.collect import collect_claims
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS, check_controls, decide_ablation
 from pesloss.claims.job import decide_from_files
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, RunResult, Sampling
 from pesloss.claims.runs import Comparison, Study, comparisons
-from pesloss.config import Ablation
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
 from pesloss.evaluation.score import score
-from pesloss.files import write_table
-from pesloss.runs import Run
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import write_table
+from pesloss.spec.config import Ablation
+from pesloss.spec.run import Run
+from pesloss.statistics.dataset import DatasetStatistics
 
 Array = NDArray[np.float64]
 LEVEL = 0.95

@@ -9,17 +9,17 @@ import pytest
 from conftest import failure
 from numpy.typing import NDArray
 
-from pesloss.claims import statistics
+from pesloss.claims import measures as statistics
 from pesloss.claims.decide import check_controls, decide_ablation
 from pesloss.claims.measurement import LabelData, Measurement, Sampling
-from pesloss.config import Ablation
 from pesloss.data.kinds import labels
-from pesloss.evaluation.labels import label_table
-from pesloss.files import write_table
+from pesloss.job.files import write_table
 from pesloss.linear import fit, job, summary
 from pesloss.linear.features import drawn_features
-from pesloss.report import verdict_table
+from pesloss.report.verdicts import verdict_table
+from pesloss.spec.config import Ablation
 from pesloss.statistics.fit import fit_statistics
+from pesloss.statistics.labels import label_table
 
 SPREADS = {
     "H": labels.Spread(mu=-12.0, sigma=0.1),

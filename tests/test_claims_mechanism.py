@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from test_claims import Shelf, measure, near, noise
 
 from pesloss.claims.measurement import NotMeasurable
+from pesloss.claims.measures._bias import Parts
 from pesloss.claims.runs import Comparison
-from pesloss.claims.statistics._bias import Parts
-from pesloss.runs import Run
+from pesloss.spec.run import Run
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from conftest import Tiny, failure
 from numpy.typing import NDArray
 from planted_runs import BEND, HASHES, Planted
 
-from pesloss.claims import statistics
+from pesloss.claims import measures as statistics
 from pesloss.claims.measurement import Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Study
 from pesloss.claims.weight_tables import ALL, REGRETS, WEIGHTS, weight_tables
@@ -25,7 +25,7 @@ from pesloss.claims.weights import (
     transfers,
 )
 from pesloss.evaluation.score import score, score_terms, weighted_score
-from pesloss.runs import Run
+from pesloss.spec.run import Run
 
 Array = NDArray[np.float64]
 

@@ -261,7 +261,7 @@ def test_commands_load_what_they_need(command: list[str], absent: set[str], tmp_
 def test_more_seeds_without_the_suite_takes_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "pesloss.more_seeds", raising=False)
+    monkeypatch.delitem(sys.modules, "pesloss.plan.seeds", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
     status, said = run(capsys, "more-seeds", "depth")
     assert (status, len(said)) == (1, 1)

@@ -12,7 +12,7 @@ from planted import ETA, MEAN, SIGMA, planted, renamed, saved
 
 from pesloss.__main__ import main
 from pesloss.data.keys import labelled
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pesloss.closure import PACKAGE, code_digest, code_of
+from pesloss.job.code_digest import PACKAGE, code_digest, code_of
 
 PRINT_FILES = """
 import importlib, sys
@@ -68,7 +68,7 @@ class Copy:
         return self._asked("print(presentation_digest('losses/energy'))")
 
     def _asked(self, what: str, *modules: str) -> list[str]:
-        command = f"import sys; from pesloss.closure import *; {what}"
+        command = f"import sys; from pesloss.job.code_digest import *; {what}"
         path = {**os.environ, "PYTHONPATH": str(self.package.parent)}
         words = [sys.executable, "-c", command, *modules]
         done = subprocess.run(words, capture_output=True, text=True, check=True, env=path)
@@ -120,8 +120,8 @@ def test_explaining_and_moving_code_is_no_change(copy: Copy) -> None:
             .replace("Indeed: \n", "\n")
         )
         path.write_text(f"{text}\n# a comment\n", encoding="utf-8")
-    copy.move("pesloss.errors", "pesloss.job.mistakes")
-    copy.move("pesloss.batches", "pesloss.model.minibatches")
+    copy.move("pesloss.job.errors", "pesloss.job.mistakes")
+    copy.move("pesloss.model.batches", "pesloss.model.minibatches")
     assert copy.digests(*jobs) == before
 
 

@@ -12,7 +12,7 @@ from codes import code
 
 from pesloss.losses.presets import preset
 from pesloss.losses.terms import EnergyForceLoss
-from pesloss.schnetpack_compat import import_schnetpack
+from pesloss.model.schnetpack_import import import_schnetpack
 
 SEEDS = range(5)
 RELATIVE = 1e-6

@@ -13,15 +13,15 @@ import yaml
 from conftest import failure
 from pydantic import ValidationError
 
-from pesloss.config import Ablation, ClaimSpec, MoreSeeds, RunGrid, SuiteConfig
-from pesloss.config_files import as_typed
 from pesloss.data.kinds import emt_alloys
 from pesloss.data.spec import kind_module, kind_names, load_dataset_spec
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.plan import Suite
-from pesloss.settings import ModelSpec, typed
-from pesloss.specification import Strict, load, load_all, parse, read_yaml
-from pesloss.yaml_files import named_files
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.plan.suite import Suite
+from pesloss.spec.config import Ablation, ClaimSpec, MoreSeeds, RunGrid, SuiteConfig
+from pesloss.spec.config_files import as_typed
+from pesloss.spec.settings import ModelSpec, typed
+from pesloss.spec.yaml_files import named_files
+from pesloss.spec.yaml_models import Strict, load, load_all, parse, read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"
 READERS: dict[str, Callable[[Path], object]] = {

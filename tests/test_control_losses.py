@@ -11,13 +11,14 @@ import torch
 from conftest import RUN, Tiny
 from torch import Tensor
 
-from pesloss import drawing, losses
+from pesloss import losses
 from pesloss.__main__ import main
-from pesloss.batches import Batch
-from pesloss.controls import is_control
 from pesloss.evaluation.score import comparable
-from pesloss.models import Prediction
-from pesloss.runs import Run
+from pesloss.losses.controls import is_control
+from pesloss.model.batches import Batch
+from pesloss.model.potential import Prediction
+from pesloss.report import drawing
+from pesloss.spec.run import Run
 from pesloss.training import loop
 from pesloss.training.adam import Adam
 from pesloss.training.loop import Training, weights_digest

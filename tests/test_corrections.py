@@ -14,9 +14,9 @@ from scipy.stats import t as student
 from pesloss.claims.collect import FAMILY_LEVEL, collect_claims, corrected
 from pesloss.claims.decide import p_value
 from pesloss.claims.measurement import Measurement
-from pesloss.config import ClaimSpec, Relation
-from pesloss.files import write_table
 from pesloss.inference import Estimate, decide
+from pesloss.job.files import write_table
+from pesloss.spec.config import ClaimSpec, Relation
 
 RELATIONS: tuple[Relation, ...] = ("equals", "differs", "greater", "less")
 

@@ -15,9 +15,15 @@ from conftest import RunTiny, Tiny, evaluate, failure
 from numpy.typing import NDArray
 
 from pesloss.claims.correlation import MODELS, PairMoments, parts
+from pesloss.claims.correlation_tables import (
+    CORRELATION,
+    EXPONENTS,
+    correlation_rows,
+    correlation_tables,
+)
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, RunResult, Sampling
-from pesloss.claims.statistics import predicted_label_exponent
-from pesloss.errors import PeslossError
+from pesloss.claims.measures import predicted_label_exponent
+from pesloss.data.graphs import build_graphs
 from pesloss.evaluation.correlation import (
     EDGES,
     PairShells,
@@ -27,17 +33,11 @@ from pesloss.evaluation.correlation import (
     write_label_products,
     write_pair_shells,
 )
-from pesloss.evaluation.correlation_tables import (
-    CORRELATION,
-    EXPONENTS,
-    correlation_rows,
-    correlation_tables,
-)
-from pesloss.evaluation.labels import force_label_table, label_table
-from pesloss.files import read_table, write_table
-from pesloss.graphs import build_graphs
 from pesloss.inference import exponent_of, exponent_of_sums, fit_exponent
-from pesloss.runs import Run
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import read_table, write_table
+from pesloss.spec.run import Run
+from pesloss.statistics.labels import force_label_table, label_table
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pesloss.cost import (
+from pesloss.job.files import write_table
+from pesloss.report.cost import (
     JOB_SECONDS,
     RECORD_COLUMNS,
     claim_cost,
@@ -18,10 +19,9 @@ from pesloss.cost import (
     records_table,
     training_rates,
 )
-from pesloss.files import write_table
-from pesloss.manifest import write_manifest
-from pesloss.runs import Run
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.spec.manifest import write_manifest
+from pesloss.spec.run import Run
+from pesloss.spec.settings import ModelSpec, TrainingSpec
 
 MODELS = {"schnet": ModelSpec(representation="schnet")}
 TRAINING = TrainingSpec(n_steps=1000, batch_size=10)

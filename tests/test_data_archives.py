@@ -15,7 +15,7 @@ from conftest import failure
 
 from pesloss.data import archives as module
 from pesloss.data.archives import members
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
 

@@ -15,7 +15,7 @@ from originals import SETS, needs_originals, original
 
 from pesloss.data.checks import COLUMNS, Limits, check_structures, check_units
 from pesloss.data.unit_checks import close_pairs
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 
 def labelled(atoms: Atoms, source: str) -> Atoms:

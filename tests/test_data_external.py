@@ -31,8 +31,8 @@ from pesloss.data.fetch import Sources
 from pesloss.data.kinds.files import Recipe
 from pesloss.data.spec import DatasetSpec, load_dataset_spec
 from pesloss.data.store import read_structures, write_structures
-from pesloss.errors import PeslossError
-from pesloss.specification import read_yaml
+from pesloss.job.errors import PeslossError
+from pesloss.spec.yaml_models import read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config" / "datasets"
 CARDS = sorted(p.stem for p in CONFIG.glob("*.yaml") if read_yaml(p)["kind"] == "files")

@@ -23,7 +23,6 @@ import numpy as np
 import pytest
 from conftest import failure
 
-from pesloss import progress
 from pesloss.data import fetch as module
 from pesloss.data.fetch import (
     SourceFile,
@@ -32,7 +31,8 @@ from pesloss.data.fetch import (
     fetch,
     progress_bar,
 )
-from pesloss.specification import parse
+from pesloss.job import progress
+from pesloss.spec.yaml_models import parse
 
 ROOT = Path(__file__).parents[1]
 ORIGINAL = (

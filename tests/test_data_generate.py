@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pesloss.data import families, generate, melts, molecules, store
 from pesloss.data.crystals import strained
 from pesloss.data.spec import DatasetSpec, kind_module, load_dataset_spec
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 FOLDER = Path(__file__).parents[1] / "config" / "datasets"
 GEOMETRIC = {

@@ -11,8 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.data.checks import check_structures, checked
 from pesloss.data.geometry import heights, overlap, unfit_cell
-from pesloss.errors import PeslossError
-from pesloss.graphs import build_graphs
+from pesloss.data.graphs import build_graphs
+from pesloss.job.errors import PeslossError
 
 CUTOFF = 5.0
 

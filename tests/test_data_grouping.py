@@ -10,8 +10,8 @@ from ase.build import bulk
 from originals import needs_originals, original
 
 from pesloss.data.grouping import GroupRule, PhaseRule, groups, phases
-from pesloss.errors import PeslossError
-from pesloss.specification import parse
+from pesloss.job.errors import PeslossError
+from pesloss.spec.yaml_models import parse
 
 
 def trajectory(file: str, n_frames: int, seed: int, **info: Any) -> list[Atoms]:

@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.data.checks import checked
 from pesloss.data.isolated import compared_with_means, isolated, reference_energies
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 
 def frame(atoms: Atoms, energy: float | None = -1.0, **info: Any) -> Atoms:

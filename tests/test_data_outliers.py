@@ -11,7 +11,7 @@ from originals import SETS, needs_originals, original
 
 from pesloss.data.checks import Limits, checked
 from pesloss.data.outliers import counts_of, deviations
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 MEANS = {"Cu": -3.5, "Li": -1.9, "O": -6.0}
 SIGMA = 0.2

@@ -21,8 +21,8 @@ from originals import FOLDER, SETS, VASP, needs_originals, original
 
 from pesloss.data.labels import EV
 from pesloss.data.readers import Labels, _content, read, reader_names
-from pesloss.errors import PeslossError
-from pesloss.specification import parse
+from pesloss.job.errors import PeslossError
+from pesloss.spec.yaml_models import parse
 
 CELL = np.array([[4.0, 0.0, 0.0], [0.5, 4.5, 0.0], [0.0, 0.3, 5.0]])
 PLAIN = Labels(energy="E", forces="F", energy_unit="eV", length_unit="Angstrom")

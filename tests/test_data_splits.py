@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pesloss.data.splits import split
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}
 

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.data.store import read_structures, structure_table, write_structures
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 
 def water(k: int, symbols: str = "OH2") -> Atoms:

@@ -9,8 +9,8 @@ from conftest import Tiny, failure
 from pesloss.data.kinds.subset import Recipe, choose
 from pesloss.data.spec import load_dataset_spec
 from pesloss.data.store import read_structures, structure_table, write_structures
-from pesloss.plan import Suite
-from pesloss.specification import read_yaml
+from pesloss.plan.suite import Suite
+from pesloss.spec.yaml_models import read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"
 RECIPES: dict[str, dict[str, Any]] = {

@@ -15,9 +15,9 @@ from conftest import RUN, RunTiny, Tiny, files_in
 from remote import REMOTE, Remote
 from torch import Tensor, nn
 
-from pesloss import devices, pair_kernels
-from pesloss.files import read_json, read_table
-from pesloss.runs import Run
+from pesloss.job.files import read_json, read_table
+from pesloss.model import devices, pair_kernels
+from pesloss.spec.run import Run
 from pesloss.training import loop
 from pesloss.training.adam import Adam
 from pesloss.training.inputs import splits_of

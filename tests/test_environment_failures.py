@@ -27,19 +27,27 @@ import pytest
 import torch
 from conftest import Tiny, failure, files_in
 
-from pesloss import files, pair_kernels, provenance
 from pesloss.__main__ import main
 from pesloss.data import families
 from pesloss.data.archives import members
 from pesloss.data.families import Family
 from pesloss.data.fetch import SourceFile, Sources
 from pesloss.data.labels import Labels, frame_of
-from pesloss.errors import PeslossError
-from pesloss.files import read_arrays, read_json, read_table, write_bytes, write_json, write_table
-from pesloss.provenance import Source, source
-from pesloss.reference import keep_reference
-from pesloss.surroundings import Terminated, cache_folder, ending, refusal, terminable
-from pesloss.workflow import Job, job
+from pesloss.job import files, provenance
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import (
+    read_arrays,
+    read_json,
+    read_table,
+    write_bytes,
+    write_json,
+    write_table,
+)
+from pesloss.job.provenance import Source, source
+from pesloss.job.script import Job, job
+from pesloss.job.surroundings import Terminated, cache_folder, ending, refusal, terminable
+from pesloss.model import pair_kernels
+from pesloss.report.reference import keep_reference
 
 NOBODY = 65534
 is_root = os.geteuid() == 0
@@ -289,7 +297,7 @@ def test_a_file_for_which_there_is_no_memory_is_not_called_damaged(tmp_path: Pat
         import os, resource
         os.chdir({str(tmp_path)!r})
         from pesloss.data.archives import members
-        from pesloss.files import read_arrays, read_json, read_table
+        from pesloss.job.files import read_arrays, read_json, read_table
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize() + 30 * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -508,7 +516,7 @@ def test_errors_of_the_programs_own_have_no_ending() -> None:
     [("full", 1, f"x: standard output: cannot be used ({SPACE}); free"), ("closed", 141, "")],
 )
 def test_output_that_nobody_takes_ends_a_command(output: str, status: int, said: str) -> None:
-    code = "import sys; from pesloss.surroundings import run; "
+    code = "import sys; from pesloss.job.surroundings import run; "
     code += "sys.exit(run('x', lambda: sys.stdout.write('y' * 100_000)))"
     ends = os.pipe()
     os.close(ends[0])
@@ -637,7 +645,7 @@ def test_a_training_without_git_keeps_its_record(
 
 def test_a_reference_takes_no_run_of_an_unknown_commit(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    from pesloss.reference import TABLES
+    from pesloss.report.reference import TABLES
 
     for name in TABLES:
         files.write_text(results / "tables" / name, "")
@@ -650,7 +658,7 @@ def test_a_reference_that_cannot_be_replaced_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, reference = tmp_path / "results", tmp_path / "reference"
-    from pesloss.reference import TABLES
+    from pesloss.report.reference import TABLES
 
     for name in TABLES:
         files.write_text(results / "tables" / name, "new")

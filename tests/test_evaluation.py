@@ -8,20 +8,20 @@ import pytest
 from ase.data import chemical_symbols
 from conftest import RunTiny, Tiny, evaluate
 
-from pesloss.dataset_statistics import (
+from pesloss.evaluation.errors import error_tables
+from pesloss.evaluation.tables import joined, run_tables, statistics_table, summary
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import read_json, read_table, write_json, write_table
+from pesloss.spec.run import Run
+from pesloss.statistics.dataset import (
     OTHER,
     DatasetStatistics,
     richest_species,
     size_edges,
     size_group,
 )
-from pesloss.errors import PeslossError
-from pesloss.evaluation.errors import error_tables
-from pesloss.evaluation.labels import force_histogram, force_label_table, label_table
-from pesloss.evaluation.moments import TAIL
-from pesloss.evaluation.tables import joined, run_tables, statistics_table, summary
-from pesloss.files import read_json, read_table, write_json, write_table
-from pesloss.runs import Run
+from pesloss.statistics.labels import force_histogram, force_label_table, label_table
+from pesloss.statistics.tail import TAIL
 
 
 @pytest.fixture

@@ -7,17 +7,17 @@ import pytest
 from conftest import Tiny
 from projects import copy_project, snakemake
 
-from pesloss.failures import FailedJob, said, why
+from pesloss.job.failures import FailedJob, said, why
 
 DOOMED = {
     "killed": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
     "broken": "raise ImportError('before the log is open')\n",
-    "mistaken": "from pesloss.workflow import job\n"
+    "mistaken": "from pesloss.job.script import job\n"
     "with job(snakemake) as running:\n    running.say('half done')\n    {}['absent']\n",
-    "half_done": "import os, signal\nfrom pesloss.workflow import job\n"
+    "half_done": "import os, signal\nfrom pesloss.job.script import job\n"
     "with job(snakemake) as running:\n    running.say('half done')\n    running.log.flush()\n"
     "    os.kill(os.getpid(), signal.SIGKILL)\n",
-    "empty_handed": "from pesloss.workflow import job\nwith job(snakemake) as running:\n    pass\n",
+    "empty_handed": "from pesloss.job.script import job\nwith job(snakemake) as running:\n    pass\n",
 }
 RULE = """
 rule {name}:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pesloss import drawing
-from pesloss.errors import PeslossError
-from pesloss.files import read_table, write_table
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import read_table, write_table
 from pesloss.linear import summary
+from pesloss.report import drawing
 
 FIGURES = sorted(p.stem for p in drawing.FIGURES.glob("*.py") if p.stem[0] != "_")
 LOSSES = ("raw", "sqrt_n", "per_atom", "standardized")

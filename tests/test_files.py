@@ -14,9 +14,8 @@ from conftest import failure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pesloss.cost import cost_table
-from pesloss.errors import PeslossError
-from pesloss.files import (
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import (
     is_scratch,
     read_arrays,
     read_json,
@@ -27,6 +26,7 @@ from pesloss.files import (
     write_text,
     written_whole,
 )
+from pesloss.report.cost import cost_table
 from pesloss.training.predictions import read_predictions
 
 TABLE = pd.DataFrame({"structure": ["a", "b"], "energy": [0.1, -2e-300]})
@@ -157,7 +157,7 @@ def test_arrays_are_read_whole_or_refused_in_one_line(tmp_path: Path) -> None:
 WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
-from pesloss.files import write_text
+from pesloss.job.files import write_text
 for number in range(10**9):
     write_text(sys.argv[1], f"{number % 10}" * 300_000 + "\\n")
     if number == 0:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from pesloss.config_files import as_typed
-from pesloss.cost import known_rates, plan_cost, plan_line
-from pesloss.errors import PeslossError
-from pesloss.more_seeds import add_seeds
-from pesloss.plan import Suite
-from pesloss.runs import Run, settings_of
-from pesloss.yaml_files import read_yaml
+from pesloss.job.errors import PeslossError
+from pesloss.plan.seeds import add_seeds
+from pesloss.plan.suite import Suite
+from pesloss.report.cost import known_rates, plan_cost, plan_line
+from pesloss.spec.config_files import as_typed
+from pesloss.spec.run import Run, settings_of
+from pesloss.spec.yaml_files import read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"
 EXAMPLES, NIGHTLY = 100, 2000

@@ -12,9 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import Tiny
 from numpy.typing import NDArray
 
-from pesloss.batches import Batcher
-from pesloss.errors import PeslossError
-from pesloss.graphs import Graphs, build_graphs
+from pesloss.data.graphs import Graphs, build_graphs
+from pesloss.job.errors import PeslossError
+from pesloss.model.batches import Batcher
 
 CUTOFF = 3.2
 

@@ -6,7 +6,7 @@ import pytest
 
 from pesloss.claims.advice import CARRIED, COMPARED
 from pesloss.claims.decide import COLUMNS
-from pesloss.guide import guide
+from pesloss.report.guide import guide
 
 
 def compared(*rows: tuple[str, str, str, float], n_seeds: int = 5, **about: object) -> pd.DataFrame:

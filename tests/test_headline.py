@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pesloss.headline import exponent_table
+from pesloss.report.exponents import exponent_table
 
 
 def row(claim: str, estimate: float, verdict: str, **other: str) -> dict[str, object]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
 from pesloss.inference import (
     adjust,
     effective_dof,
@@ -16,6 +15,7 @@ from pesloss.inference import (
     two_level_weights,
     weighted_mean,
 )
+from pesloss.job.errors import PeslossError
 
 Array = NDArray[np.float64]
 

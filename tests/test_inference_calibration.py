@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, kurtosis
 
-from pesloss.files import read_table
-from pesloss.inference import calibration, exponent_of, fit_exponent, two_level_interval
-from pesloss.inference.calibration import (
+from pesloss.benchmarks import intervals as calibration
+from pesloss.benchmarks.intervals import (
     HEAVY,
     LARGEST_FALSE,
     Design,
@@ -21,6 +20,8 @@ from pesloss.inference.calibration import (
     simulate,
     summary,
 )
+from pesloss.inference import exponent_of, fit_exponent, two_level_interval
+from pesloss.job.files import read_table
 
 SMALL = [
     Design("error_exponent", 72, 36, 3, 0.05, "normal"),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pesloss.errors import PeslossError
 from pesloss.inference import (
     exponent_of,
     fit_exponent,
@@ -17,6 +16,7 @@ from pesloss.inference import (
     resample_weights,
     slope,
 )
+from pesloss.job.errors import PeslossError
 
 Array = NDArray[np.float64]
 Sizes = NDArray[np.int64]

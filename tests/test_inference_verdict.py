@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pesloss.errors import PeslossError
 from pesloss.inference import decide, seeds_to_decide
+from pesloss.job.errors import PeslossError
 
 SWAP = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 numbers = st.floats(-10, 10)

@@ -18,15 +18,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import RUN, RunTiny, Tiny, evaluate, failure, files_in
 
-from pesloss import provenance
-from pesloss.claims import statistics
+from pesloss.claims import measures as statistics
 from pesloss.claims.job import read_run, read_study
 from pesloss.claims.measurement import RunResult
-from pesloss.cost import records_table
 from pesloss.evaluation.correlation import write_error_products, write_pair_shells
-from pesloss.evaluation.labels import force_label_table, label_table
 from pesloss.evaluation.tables import run_tables
-from pesloss.files import (
+from pesloss.job import provenance
+from pesloss.job.files import (
     read_arrays,
     read_bytes,
     read_json,
@@ -36,9 +34,11 @@ from pesloss.files import (
     write_json,
     write_table,
 )
-from pesloss.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, damaged
-from pesloss.runs import Run
+from pesloss.report.cost import records_table
+from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, damaged
+from pesloss.spec.run import Run
 from pesloss.statistics.fit import fit_statistics
+from pesloss.statistics.labels import force_label_table, label_table
 from pesloss.training.adam import Adam
 from pesloss.training.checkpoint import Checkpoint, packed
 from pesloss.training.job import RunFiles, train_run

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from test_workflow import COPIED, ROOT, SMOKE, environment, planned, snakemake
 
-from pesloss.files import is_scratch
+from pesloss.job.files import is_scratch
 
 STAGES = {
     "generate": "generate_part",
@@ -167,7 +167,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     keep = {f"{DATASET}.yaml", f"{FIGURE}.py"}
-    for kind in ("config/ablations/*.yaml", "config/datasets/*.yaml", "src/pesloss/figures/[a-z]*"):
+    for kind in (
+        "config/ablations/*.yaml",
+        "config/datasets/*.yaml",
+        "src/pesloss/report/figures/[a-z]*",
+    ):
         for path in folder.glob(kind):
             if path.name not in keep:
                 path.unlink()

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from pesloss.data.graphs import build_graphs
 from pesloss.data.kinds import labels
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
-from pesloss.graphs import build_graphs
+from pesloss.job.errors import PeslossError
 from pesloss.linear.efficiency import (
     data_multiplier,
     efficiency_table,
@@ -29,6 +28,7 @@ from pesloss.linear.halves import Families
 from pesloss.linear.least_squares import basis, covariance, estimators, gauss_markov, solve
 from pesloss.linear.summary import LOSSES, Fits, summarize
 from pesloss.linear.weightings import EXPONENTS, best_exponent, weightings
+from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.statistics.fit import fit_statistics
 from pesloss.training.objective import scales_of
 

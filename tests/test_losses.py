@@ -10,12 +10,12 @@ import torch
 from conftest import Tiny
 
 from pesloss import losses
-from pesloss.batches import Batch, Batcher
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses.metrics import huber, mae, mse
-from pesloss.models import Prediction
-from pesloss.scales import Scales
+from pesloss.model.batches import Batch, Batcher
+from pesloss.model.potential import Prediction
+from pesloss.scales.scales import Scales
+from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.training.objective import Objective, scales_of, targets
 
 COUNTS = torch.tensor([[1.0, 0], [2, 3], [0, 7], [40, 60]], dtype=torch.float64)

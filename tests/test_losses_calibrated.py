@@ -7,9 +7,9 @@ import pytest
 import torch
 from batches import SCALES
 
-from pesloss.errors import PeslossError
+from pesloss.benchmarks.scales import draw_compositions, draw_energies
+from pesloss.job.errors import PeslossError
 from pesloss.losses.energy import calibrated, correlated
-from pesloss.statistics.benchmark import draw_compositions, draw_energies
 
 SIGMA = (0.02, 0.3, 0.05)
 ROUNDS = len(calibrated.Loss.schedule)

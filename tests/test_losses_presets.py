@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from batches import sample
 
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses.base import PowerLoss
 from pesloss.losses.presets import preset, presets, table
 

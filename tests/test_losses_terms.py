@@ -9,7 +9,7 @@ import torch
 from batches import SCALES, Sample, sample, value
 
 from pesloss import losses
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses.presets import presets
 from pesloss.losses.terms import (
     EnergyForceLoss,

@@ -8,10 +8,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import Tiny
 from numpy.typing import NDArray
 
-from pesloss.batches import Batcher
-from pesloss.graphs import build_graphs
-from pesloss.models import Potential, Prediction, build_model
-from pesloss.settings import ModelSpec
+from pesloss.data.graphs import build_graphs
+from pesloss.model.batches import Batcher
+from pesloss.model.potential import Potential, Prediction, build_model
+from pesloss.spec.settings import ModelSpec
 
 CUTOFF = 4.0
 

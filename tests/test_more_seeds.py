@@ -10,12 +10,12 @@ import yaml
 from conftest import failure
 
 from pesloss.__main__ import main
-from pesloss.config_files import MORE_SEEDS as FILE
-from pesloss.config_files import longer
-from pesloss.files import write_table, write_text
-from pesloss.more_seeds import add_seeds, merged, undecided, with_number
-from pesloss.plan import Suite
-from pesloss.specification import read_yaml
+from pesloss.job.files import write_table, write_text
+from pesloss.plan.seeds import add_seeds, merged, undecided, with_number
+from pesloss.plan.suite import Suite
+from pesloss.spec.config_files import MORE_SEEDS as FILE
+from pesloss.spec.config_files import longer
+from pesloss.spec.yaml_models import read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"
 NAME = "dft_errors"

@@ -11,13 +11,13 @@ import torch
 from conftest import Tiny, failure
 from torch import Tensor
 
-from pesloss import pair_kernels
-from pesloss.batches import Batch, Batcher
-from pesloss.closure import PACKAGE
-from pesloss.messages import Pairs, messages, vector_messages
-from pesloss.models import Potential, Prediction, build_model
-from pesloss.schnetpack_compat import import_schnetpack
-from pesloss.settings import ModelSpec
+from pesloss.job.code_digest import PACKAGE
+from pesloss.model import pair_kernels
+from pesloss.model.batches import Batch, Batcher
+from pesloss.model.messages import Pairs, messages, vector_messages
+from pesloss.model.potential import Potential, Prediction, build_model
+from pesloss.model.schnetpack_import import import_schnetpack
+from pesloss.spec.settings import ModelSpec
 
 KINDS = ("schnet", "painn")
 EPSILON = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -186,9 +186,9 @@ def test_weights_are_named_and_drawn_as_schnetpack_does(kind: str, tiny: Tiny) -
 
 LIGHT = """
 import sys
-import pesloss.models
+import pesloss.model.potential
 assert not {"sympy", "pytorch_lightning", "hydra", "schnetpack"} & set(sys.modules)
-from pesloss.schnetpack_compat import import_schnetpack
+from pesloss.model.schnetpack_import import import_schnetpack
 assert import_schnetpack().__version__ == "2.1.1"
 """
 

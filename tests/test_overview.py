@@ -11,9 +11,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.data.overview import COLUMNS, dataset_table
 from pesloss.data.store import structure_table, write_structures
-from pesloss.files import write_table
-from pesloss.overview import claim_table, data_table
-from pesloss.report import MARKS
+from pesloss.job.files import write_table
+from pesloss.report.glance import claim_table, data_table
+from pesloss.report.verdicts import MARKS
 
 
 def _structure(n_atoms: int, periodic: bool, symbol: str = "Cu") -> Atoms:

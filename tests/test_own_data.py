@@ -33,11 +33,11 @@ from pesloss.data.spec import DatasetSpec, load_dataset_spec
 from pesloss.data.splits import split
 from pesloss.data.stated_units import units_conflict
 from pesloss.data.store import read_structures, structure_table, write_structures
-from pesloss.notes import notes_table
-from pesloss.plan import Suite
-from pesloss.specification import parse, read_yaml
+from pesloss.job.script import job
+from pesloss.plan.suite import Suite
+from pesloss.report.notes import notes_table
+from pesloss.spec.yaml_models import parse, read_yaml
 from pesloss.statistics.fit import compared_with_references, fit_statistics
-from pesloss.workflow import job
 
 CONFIG = Path(__file__).parents[1] / "config"
 FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}

@@ -11,22 +11,22 @@ import pandas as pd
 import pytest
 from markupsafe import escape
 
-from pesloss import plan
 from pesloss.claims.advice import CARRIED, COMPARED
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS
-from pesloss.config import Ablation
-from pesloss.cost import RECORD_COLUMNS, claim_cost
 from pesloss.data.overview import COLUMNS as DATASET_COLUMNS
-from pesloss.drawing import load
-from pesloss.errors import PeslossError
 from pesloss.evaluation.tables import empty
-from pesloss.files import write_table, write_text
-from pesloss.page.content import first_line
-from pesloss.page.write import Sources, page_files, write_report
-from pesloss.plan import Suite
-from pesloss.runs import Run
-from pesloss.specification import load as load_spec
-from pesloss.specification import read_yaml
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import write_table, write_text
+from pesloss.plan import suite as plan
+from pesloss.plan.suite import Suite
+from pesloss.report.cost import RECORD_COLUMNS, claim_cost
+from pesloss.report.drawing import load
+from pesloss.report.page.content import first_line
+from pesloss.report.page.write import Sources, page_files, write_report
+from pesloss.spec.config import Ablation
+from pesloss.spec.run import Run
+from pesloss.spec.yaml_models import load as load_spec
+from pesloss.spec.yaml_models import read_yaml
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("label_against_error", "fronts")

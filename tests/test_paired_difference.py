@@ -12,7 +12,7 @@ from test_claims import Shelf, measure, near, noise
 from pesloss.claims.measurement import NotMeasurable
 from pesloss.evaluation.score import score
 from pesloss.inference import mean_over_seeds, seed_means
-from pesloss.runs import Run
+from pesloss.spec.run import Run
 
 Array = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pesloss import progress as module
+from pesloss.job import progress as module
 
 
 class Terminal(io.StringIO):

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from pesloss.files import read_table
-from pesloss.reference import readme_with_tables
-from pesloss.report import verdict_table
+from pesloss.job.files import read_table
+from pesloss.report.reference import readme_with_tables
+from pesloss.report.verdicts import verdict_table
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"

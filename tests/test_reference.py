@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pesloss.errors import PeslossError
-from pesloss.files import write_json, write_text
-from pesloss.reference import TABLES, WHERE_THERE, in_short, keep_reference
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import write_json, write_text
+from pesloss.report.reference import TABLES, WHERE_THERE, in_short, keep_reference
 
 
 @pytest.fixture

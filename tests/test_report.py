@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 import pytest
 
-from pesloss.errors import PeslossError
-from pesloss.report import duration, run_times, splice, verdict_table
+from pesloss.job.errors import PeslossError
+from pesloss.report.verdicts import duration, run_times, splice, verdict_table
 
 TEMPLATE: dict[str, object] = {
     "claim": "C7", "dataset": "si_sw", "model": "schnet", "loss": "raw", "group": None,

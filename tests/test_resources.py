@@ -8,10 +8,10 @@ import pytest
 from conftest import Tiny, failure
 from projects import ROOT, copy_project, snakemake
 
-from pesloss.cost import COST_COLUMNS, cost_table
 from pesloss.data.spec import DatasetSpec
-from pesloss.files import write_json
-from pesloss.resources import Requests, growth
+from pesloss.job.files import write_json
+from pesloss.plan.resources import Requests, growth
+from pesloss.report.cost import COST_COLUMNS, cost_table
 
 REFERENCE = ROOT / "results/reference/tables/cost.csv"
 MEASURED = Requests({"small": 450.0, "large": 650.0}, {"small": 2.0, "large": 300.0})

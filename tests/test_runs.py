@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from snakemake.target_jobs import parse_target_jobs_cli_args
 from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args
 
-from pesloss.config import Ablation, Limits, RunGrid, SuiteConfig
-from pesloss.errors import PeslossError
-from pesloss.plan import expand
-from pesloss.runs import PATTERN, RUN_COLUMNS, Run, parse_variant, same_except, settings_of
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.job.errors import PeslossError
+from pesloss.plan.suite import expand
+from pesloss.spec.config import Ablation, Limits, RunGrid, SuiteConfig
+from pesloss.spec.run import PATTERN, RUN_COLUMNS, Run, parse_variant, same_except, settings_of
+from pesloss.spec.settings import ModelSpec, TrainingSpec
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 positive = st.floats(min_value=1e-30, max_value=1e30)

@@ -13,11 +13,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from batches import SCALES
 
-from pesloss.errors import PeslossError
-from pesloss.scales import LARGEST, Scales
-from pesloss.statistics import EnergyStandardizer, ForceStandardizer
-from pesloss.statistics.benchmark import draw_energies
-from pesloss.statistics.scales import fit_scales, fit_structures
+from pesloss.benchmarks.scales import draw_energies
+from pesloss.job.errors import PeslossError
+from pesloss.scales import EnergyStandardizer, ForceStandardizer
+from pesloss.scales.scales import LARGEST, Scales
+from pesloss.scales.training_set import fit_scales, fit_structures
 
 
 def made(n: int, seed: int, forces: bool = True) -> list[Atoms]:

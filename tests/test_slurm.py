@@ -18,7 +18,7 @@ from projects import ROOT, command, copy_project, environment, snakemake
 from slurm import ask, needs_plugin, needs_slurm, one_node
 from test_tooling import pins
 
-from pesloss.specification import read_yaml
+from pesloss.spec.yaml_models import read_yaml
 
 EXECUTOR = "snakemake-executor-plugin-slurm"
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from pesloss.errors import PeslossError
-from pesloss.statistics import EnergyStandardizer
-from pesloss.statistics.benchmark import draw_compositions, draw_energies
+from pesloss.benchmarks.scales import draw_compositions, draw_energies
+from pesloss.job.errors import PeslossError
+from pesloss.scales.energy import EnergyStandardizer
 
 
 def test_one_composition_gives_equal_species() -> None:

@@ -8,15 +8,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from pesloss.errors import PeslossError
-from pesloss.statistics import EnergyStandardizer
-from pesloss.statistics.benchmark import (
+from pesloss.benchmarks.scales import (
     MEANS,
     SPREADS,
     benchmark_accuracy,
     draw_compositions,
     draw_energies,
 )
+from pesloss.job.errors import PeslossError
+from pesloss.scales.energy import EnergyStandardizer
 
 Array = NDArray[np.float64]
 

@@ -8,12 +8,12 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pesloss.errors import PeslossError
-from pesloss.statistics import EnergyStandardizer
-from pesloss.statistics.benchmark import draw_energies, draw_sparse_compositions
+from pesloss.benchmarks.scales import draw_energies, draw_sparse_compositions
+from pesloss.job.errors import PeslossError
+from pesloss.scales.energy import EnergyStandardizer
+from pesloss.scales.training_set import fit_scales
+from pesloss.scales.uncertainty import inverse
 from pesloss.statistics.fit import fit_statistics
-from pesloss.statistics.scales import fit_scales
-from pesloss.statistics.uncertainty import inverse
 
 FEW = [[100, 50, 0, 0]] * 3 + [[0, 0, 8, 0]] * 3 + [[0, 0, 0, 2]]
 ENERGIES = [-748.73, -746.98, -748.79, -65.11, -63.23, -63.62, -6.23]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
-from pesloss.statistics import ForceStandardizer
+from pesloss.job.errors import PeslossError
+from pesloss.scales.forces import ForceStandardizer
 
 
 def draw(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

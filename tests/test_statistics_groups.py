@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
-from pesloss.statistics import EnergyStandardizer
-from pesloss.statistics.benchmark import draw_compositions
+from pesloss.benchmarks.scales import draw_compositions
+from pesloss.job.errors import PeslossError
+from pesloss.scales.energy import EnergyStandardizer
 
 MEANS = np.array([-5.0, -8.0])
 SIGMA, SHARED = 0.2, 0.05

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pesloss.batches import Batcher
 from pesloss.claims.runs import SAME_FOR_EVERY_LOSS
-from pesloss.closure import PACKAGE
-from pesloss.errors import PeslossError
-from pesloss.files import read_json, read_table, write_table
-from pesloss.runs import Run
+from pesloss.job.code_digest import PACKAGE
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import read_json, read_table, write_table
+from pesloss.model.batches import Batcher
+from pesloss.spec.run import Run
 from pesloss.training.checkpoint import Checkpoint
 from pesloss.training.inputs import splits_of
 from pesloss.training.job import RunFiles
@@ -66,8 +66,8 @@ def test_a_record_says_what_its_weights_are(run_tiny: RunTiny, make_training: Ma
 TRAIN_SLOWLY = """
 import sys, time
 from pathlib import Path
-from pesloss.settings import ModelSpec, TrainingSpec
-from pesloss.runs import Run
+from pesloss.spec.settings import ModelSpec, TrainingSpec
+from pesloss.spec.run import Run
 from pesloss.training.inputs import Inputs
 from pesloss.training.job import RunFiles, train_run
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from conftest import Tiny
 
-from pesloss.files import read_table
-from pesloss.training.benchmark import benchmark, write
+from pesloss.benchmarks.training import benchmark, write
+from pesloss.job.files import read_table
 
 
 # SchNetPack's neighbour list hands tensors to ASE, which NumPy 2 would rather be told about.

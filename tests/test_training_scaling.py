@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from conftest import MODEL
 
+from pesloss.benchmarks import scaling
+from pesloss.benchmarks.scaling import Design
+from pesloss.data.graphs import build_graphs
 from pesloss.data.spec import DatasetSpec
-from pesloss.errors import PeslossError
-from pesloss.files import read_table
-from pesloss.graphs import build_graphs
-from pesloss.training import scaling
-from pesloss.training.scaling import Design
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import read_table
 
 SMALL = Design(
     n_structures=40,

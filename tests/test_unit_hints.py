@@ -11,7 +11,7 @@ from originals import SETS, needs_originals, original
 from pesloss.data.checks import check_units, checked
 from pesloss.data.labels import EV
 from pesloss.data.unit_hints import about_energies, about_lengths
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 # total energies of all electrons of free atoms, Hartree: Hartree–Fock limits (Koga & Thakkar,
 # J. Phys. B 29, 2973, 1996)

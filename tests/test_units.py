@@ -10,10 +10,10 @@ from conftest import RUN, RunTiny, Tiny
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pesloss.config import RunGrid
-from pesloss.files import read_json, read_table
-from pesloss.runs import Run, settings_of
-from pesloss.settings import ModelSpec, TrainingSpec
+from pesloss.job.files import read_json, read_table
+from pesloss.spec.config import RunGrid
+from pesloss.spec.run import Run, settings_of
+from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.training.job import predictions, prepare
 from pesloss.training.loop import Training, deterministic
 from pesloss.training.objective import scales_of

@@ -12,7 +12,7 @@ from batches import SCALES
 from numpy.typing import NDArray
 
 from pesloss.adapters.weights import weighted
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses import energy_loss, names
 from pesloss.losses.presets import preset
 

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import pesloss
-from pesloss.closure import code_of
+from pesloss.job.code_digest import code_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pesloss"
@@ -74,7 +74,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == files_of_the_package()
-    assert {"pesloss/py.typed", "pesloss/__init__.pyi", "pesloss/page/style.css"} <= held
+    assert {"pesloss/py.typed", "pesloss/__init__.pyi", "pesloss/report/page/style.css"} <= held
 
 
 def test_the_source_archive_holds_the_package_and_no_tests(sdist: Path) -> None:
@@ -289,4 +289,4 @@ def test_a_name_that_is_not_public_is_refused_as_usual() -> None:
     name = "Scale"
     with pytest.raises(AttributeError, match="module 'pesloss' has no attribute 'Scale'"):
         getattr(pesloss, name)
-    assert importlib.import_module("pesloss.wording") is not None
+    assert importlib.import_module("pesloss.report.wording") is not None

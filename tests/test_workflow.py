@@ -20,7 +20,7 @@ from conftest import Tiny
 from originals import FOLDER as ORIGINALS
 from originals import needs_originals
 
-from pesloss.specification import read_yaml
+from pesloss.spec.yaml_models import read_yaml
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("Snakefile", "workflow", "config", "profiles", "src")
@@ -110,7 +110,7 @@ def test_smoke_run_writes_every_table_and_figure(finished: Path) -> None:
     assert set(claims[claims.must_be.isna()].verdict) <= verdicts
     assert set(claims.verdict) <= {*verdicts, "not_measurable"}
     figures = {path.stem for path in (results / "figures").glob("*.png")}
-    names = {p.stem for p in (ROOT / "src/pesloss/figures").glob("*.py") if p.stem[0] != "_"}
+    names = {p.stem for p in (ROOT / "src/pesloss/report/figures").glob("*.py") if p.stem[0] != "_"}
     assert figures == names
     for path in (results / "figures").iterdir():
         assert path.stat().st_size > 0, path
@@ -162,7 +162,7 @@ def test_editing_a_loss_replans_only_its_runs(project: Path) -> None:
 
 
 def test_editing_the_plotting_code_replans_only_figures(project: Path) -> None:
-    path = project / "src/pesloss/drawing.py"
+    path = project / "src/pesloss/report/drawing.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     assert set(planned(project, *SMOKE)) <= {"draw_figure", "tabulate_cost", "write_report"}
     assert planned(project, *SMOKE)["draw_figure"] > 0

@@ -7,21 +7,21 @@ time and torch is loaded only by what needs it. Their types are in ``__init__.py
 from importlib import import_module
 from typing import Any
 
-# Names of modules, not imports: rules watch what a file imports (`pesloss.closure`), and every
-# file of the package is below this one.
-_MODULES = ("inference", "losses", "statistics")
+# Names of modules, not imports: rules watch what a file imports (`pesloss.job.code_digest`), and
+# every file of the package is below this one.
+_MODULES = ("inference", "losses", "scales")
 _PLACES = {
     "EnergyForceLoss": "losses.terms",
-    "EnergyStandardizer": "statistics",
+    "EnergyStandardizer": "scales.energy",
     "Estimate": "inference",
-    "ForceStandardizer": "statistics",
-    "PeslossError": "errors",
-    "Scales": "scales",
+    "ForceStandardizer": "scales.forces",
+    "PeslossError": "job.errors",
+    "Scales": "scales.scales",
     "decide": "inference",
     "energy_force_loss": "losses.terms",
     "exponent_of": "inference",
     "fit_exponent": "inference",
-    "fit_structures": "statistics.scales",
+    "fit_structures": "scales.training_set",
     "power": "losses.terms",
     "preset": "losses.presets",
     "presets": "losses.presets",

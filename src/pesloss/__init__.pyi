@@ -1,12 +1,13 @@
-from pesloss import inference, losses, statistics
+from pesloss import inference, losses, scales
 from pesloss.adapters.weights import weighted
-from pesloss.errors import PeslossError
 from pesloss.inference import Estimate, decide, exponent_of, fit_exponent
+from pesloss.job.errors import PeslossError
 from pesloss.losses.presets import preset, presets
 from pesloss.losses.terms import EnergyForceLoss, energy_force_loss, power
-from pesloss.scales import Scales
-from pesloss.statistics import EnergyStandardizer, ForceStandardizer
-from pesloss.statistics.scales import fit_structures
+from pesloss.scales.energy import EnergyStandardizer
+from pesloss.scales.forces import ForceStandardizer
+from pesloss.scales.scales import Scales
+from pesloss.scales.training_set import fit_structures
 
 _MODULES: tuple[str, ...]
 _PLACES: dict[str, str]
@@ -28,6 +29,6 @@ __all__ = [
     "power",
     "preset",
     "presets",
-    "statistics",
+    "scales",
     "weighted",
 ]

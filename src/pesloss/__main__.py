@@ -5,10 +5,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pesloss.controls import is_control
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
+from pesloss.job.surroundings import run
 from pesloss.losses import names
-from pesloss.surroundings import run
+from pesloss.losses.controls import is_control
 
 CODES = ("gap", "mace", "nep")
 
@@ -76,7 +76,7 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _presets(options: argparse.Namespace) -> None:
-    from pesloss.files import write_text
+    from pesloss.job.files import write_text
     from pesloss.losses.presets import table
 
     write_text(options.output, table())
@@ -89,7 +89,7 @@ def _say(lines: Iterable[str]) -> None:
 
 def _more_seeds(options: argparse.Namespace) -> None:
     try:
-        from pesloss.more_seeds import add_seeds
+        from pesloss.plan.seeds import add_seeds
     except ModuleNotFoundError as error:
         raise PeslossError(
             f"more-seeds belongs to the suite and needs {error.name}: pip install 'pesloss[suite]'"

@@ -19,13 +19,13 @@ from pesloss.adapters.weights import CODES, notes, weighted
 from pesloss.data.checks import Checked, check_units, checked
 from pesloss.data.isolated import compared_with_means, reference_energies
 from pesloss.data.keys import flattened, labelled, once
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import written_whole
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.files import written_whole
+from pesloss.job.surroundings import pass_on
 from pesloss.losses import names
-from pesloss.scales import Scales
-from pesloss.statistics.review import warnings
-from pesloss.statistics.scales import Fitted, fit_all
-from pesloss.surroundings import pass_on
+from pesloss.scales.review import warnings
+from pesloss.scales.scales import Scales
+from pesloss.scales.training_set import Fitted, fit_all
 
 DATABASES = ("db", "json")
 COMPRESSED: Mapping[str, Callable[[bytes], bytes]] = {

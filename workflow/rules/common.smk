@@ -5,18 +5,18 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from pesloss.closure import code_digest, presentation_digest
-from pesloss.config_files import as_typed
-from pesloss.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
+from pesloss.job.code_digest import code_digest, presentation_digest
+from pesloss.spec.config_files import as_typed
+from pesloss.report.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.data.external import unavailable_here
-from pesloss.errors import PeslossError
-from pesloss.failures import watch_jobs
-from pesloss.manifest import EVALUATION, RECORD, damaged
-from pesloss.page.write import TABLES as REPORT_TABLES
-from pesloss.page.write import page_files
-from pesloss.plan import Suite
-from pesloss.resources import Requests, growth
-from pesloss.runs import Run
+from pesloss.job.errors import PeslossError
+from pesloss.job.failures import watch_jobs
+from pesloss.spec.manifest import EVALUATION, RECORD, damaged
+from pesloss.report.page.write import TABLES as REPORT_TABLES
+from pesloss.report.page.write import page_files
+from pesloss.plan.suite import Suite
+from pesloss.plan.resources import Requests, growth
+from pesloss.spec.run import Run
 
 try:
     suite = Suite.read(as_typed(config), Path("config"), unavailable_here, workflow.configfiles)
@@ -53,7 +53,7 @@ seconds_per_structure = rates_by_model(measured_rates)
 MAY_USE_GPU = suite.config.device == "auto"
 
 FIGURES = suite.figures
-SHOWN = presentation_digest("losses/energy", "claims/statistics", "figures")
+SHOWN = presentation_digest("losses/energy", "claims/measures", "report/figures")
 LABEL_FILES = ("labels.csv", "force_labels.csv", "statistics.json")
 JUDGED = (RECORD, EVALUATION, "structures.csv.gz")
 
@@ -160,7 +160,7 @@ def inputs_of_ablation(wildcards):
 def statistics_of_ablation(wildcards):
     """A digest of the code of the statistics that an ablation's claims use."""
     claims = suite.ablations[wildcards.ablation].claims
-    return code_digest(*(f"pesloss.claims.statistics.{claim.statistic}" for claim in claims))
+    return code_digest(*(f"pesloss.claims.measures.{claim.statistic}" for claim in claims))
 
 
 def claims_by_ablation():

@@ -141,7 +141,7 @@ rule build_graphs:
     resources:
         **asks("build_graphs"),
     params:
-        code=code_digest("pesloss.graphs", "pesloss.data.store"),
+        code=code_digest("pesloss.data.graphs", "pesloss.data.store"),
     script:
         "../scripts/build_graphs.py"
 

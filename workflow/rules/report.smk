@@ -16,7 +16,7 @@ rule draw_figure:
     resources:
         **asks("draw_figure"),
     params:
-        code=lambda w: code_digest(f"pesloss.figures.{w.figure}", "pesloss.drawing"),
+        code=lambda w: code_digest(f"pesloss.report.figures.{w.figure}", "pesloss.report.drawing"),
         shown=SHOWN,
         caption=lambda w: suite.caption(w.figure),
     script:
@@ -34,7 +34,7 @@ rule write_verdicts:
     resources:
         **asks("write_verdicts"),
     params:
-        code=code_digest("pesloss.report"),
+        code=code_digest("pesloss.report.verdicts"),
         shown=SHOWN,
     script:
         "../scripts/write_verdicts.py"
@@ -56,7 +56,7 @@ rule tabulate_cost:
     resources:
         **asks("tabulate_cost"),
     params:
-        code=code_digest("pesloss.cost", "pesloss.notes"),
+        code=code_digest("pesloss.report.cost", "pesloss.report.notes"),
     script:
         "../scripts/tabulate_cost.py"
 
@@ -74,7 +74,7 @@ rule tabulate_records:
     resources:
         **asks("tabulate_records"),
     params:
-        code=code_digest("pesloss.cost"),
+        code=code_digest("pesloss.report.cost"),
         runs=runs_by_ablation(),
         claims=claims_by_ablation(),
     script:
@@ -94,7 +94,7 @@ rule write_guide:
     resources:
         **asks("write_guide"),
     params:
-        code=code_digest("pesloss.guide"),
+        code=code_digest("pesloss.report.guide"),
         shown=SHOWN,
     script:
         "../scripts/write_guide.py"
@@ -118,7 +118,7 @@ rule write_report:
     resources:
         **asks("write_report"),
     params:
-        code=code_digest("pesloss.page.write"),
+        code=code_digest("pesloss.report.page.write"),
         shown=SHOWN,
         captions={figure: suite.caption(figure) for figure in FIGURES},
         runs=runs_by_ablation(),

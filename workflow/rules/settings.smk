@@ -2,8 +2,8 @@
 
 from snakemake.exceptions import WorkflowError
 
-from pesloss.errors import PeslossError
-from pesloss.yaml_files import read_yaml
+from pesloss.job.errors import PeslossError
+from pesloss.spec.yaml_files import read_yaml
 
 try:
     read_yaml("config/config.yaml")

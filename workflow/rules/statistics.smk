@@ -32,6 +32,6 @@ rule standardize_labels:
     resources:
         **asks("standardize_labels"),
     params:
-        code=code_digest("pesloss.evaluation.labels", "pesloss.data.store"),
+        code=code_digest("pesloss.statistics.labels", "pesloss.data.store"),
     script:
         "../scripts/standardize_labels.py"

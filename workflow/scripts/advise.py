@@ -6,8 +6,8 @@ import numpy as np
 
 from pesloss.claims.advice import carried_table, compared_table
 from pesloss.claims.job import read_study
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake):
     paths = {name: [Path(path) for path in snakemake.input[name]] for name in ("labels", "runs")}

@@ -1,8 +1,8 @@
 """Compute the neighbour lists of a dataset."""
 
+from pesloss.data.graphs import build_graphs
 from pesloss.data.store import read_structures
-from pesloss.graphs import build_graphs
-from pesloss.workflow import job
+from pesloss.job.script import job
 
 with job(snakemake) as running:
     structures = read_structures(snakemake.input.structures)

@@ -1,8 +1,8 @@
 """Join the verdicts of all ablations."""
 
 from pesloss.claims.collect import collect_claims
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake):
     write_table(snakemake.output.claims, collect_claims(snakemake.input.claims))

@@ -3,8 +3,8 @@
 from pesloss.data.generate import collect
 from pesloss.data.spec import load_dataset_spec
 from pesloss.data.store import read_structures, structure_table, write_structures
-from pesloss.files import read_table, write_table
-from pesloss.workflow import job
+from pesloss.job.files import read_table, write_table
+from pesloss.job.script import job
 
 with job(snakemake) as running:
     spec = load_dataset_spec(snakemake.input.spec)

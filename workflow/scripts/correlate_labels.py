@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pesloss.evaluation.correlation import write_label_products
-from pesloss.workflow import job
+from pesloss.job.script import job
 
 with job(snakemake):
     write_label_products(

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from pesloss.claims.job import decide_from_files
-from pesloss.config import Ablation
-from pesloss.files import write_table
-from pesloss.specification import load
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
+from pesloss.spec.config import Ablation
+from pesloss.spec.yaml_models import load
 
 with job(snakemake):
     claims, left_out = decide_from_files(

@@ -2,8 +2,8 @@
 
 from pesloss.data.generate import draw
 from pesloss.data.spec import load_dataset_spec
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake):
     spec = load_dataset_spec(snakemake.input.spec)

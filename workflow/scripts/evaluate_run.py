@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pesloss.evaluation.errors import evaluate_run
-from pesloss.workflow import job
+from pesloss.job.script import job
 
 with job(snakemake):
     evaluate_run(

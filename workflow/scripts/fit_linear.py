@@ -1,7 +1,7 @@
 """Fit a linear model exactly under every weighting, over many random halves."""
 
+from pesloss.job.script import job
 from pesloss.linear.job import fit_dataset
-from pesloss.workflow import job
 
 with job(snakemake) as running:
     inputs = {name: snakemake.input[name] for name in ("features", "table", "statistics")}

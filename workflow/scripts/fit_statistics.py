@@ -1,9 +1,9 @@
 """Fit the moments of local energies and forces on the training split."""
 
 from pesloss.data.store import read_structures
-from pesloss.files import read_table
+from pesloss.job.files import read_table
+from pesloss.job.script import job
 from pesloss.statistics.fit import compared_with_references, fit_statistics
-from pesloss.workflow import job
 
 KEY = ("structure",)
 

@@ -1,7 +1,7 @@
 """Compare every weighting with the Gauss–Markov bound, where the covariance is known."""
 
+from pesloss.job.script import job
 from pesloss.linear.job import write_efficiency
-from pesloss.workflow import job
 
 with job(snakemake):
     inputs = {name: snakemake.input[name] for name in ("features", "table", "statistics")}

@@ -1,7 +1,7 @@
 """Sum the features of models at their initial weights over the atoms of each structure."""
 
+from pesloss.job.script import job
 from pesloss.linear.job import write_features
-from pesloss.workflow import job
 
 with job(snakemake):
     write_features(

@@ -4,8 +4,8 @@ from pesloss.data.external import read_dataset, sources_of
 from pesloss.data.fetch import progress_bar
 from pesloss.data.spec import load_dataset_spec
 from pesloss.data.store import structure_table, write_structures
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake) as running, progress_bar(running.label) as report:
     spec = load_dataset_spec(snakemake.input.spec)

@@ -2,7 +2,7 @@
 
 from pesloss.data.store import read_structures
 from pesloss.evaluation.correlation import write_pair_shells
-from pesloss.workflow import job
+from pesloss.job.script import job
 
 with job(snakemake) as running:
     write_pair_shells(

@@ -2,8 +2,8 @@
 
 from pesloss.data.generate import generator
 from pesloss.data.splits import split
-from pesloss.files import read_table, write_table
-from pesloss.workflow import job
+from pesloss.job.files import read_table, write_table
+from pesloss.job.script import job
 
 with job(snakemake):
     table = read_table(snakemake.input.table, ("group", "n_atoms"), unique=("structure",))

@@ -1,10 +1,10 @@
 """Put energies and forces into standardised units."""
 
 from pesloss.data.store import read_structures
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.evaluation.labels import force_histogram, force_label_table, label_table
-from pesloss.files import read_table, write_table
-from pesloss.workflow import job
+from pesloss.job.files import read_table, write_table
+from pesloss.job.script import job
+from pesloss.statistics.dataset import DatasetStatistics
+from pesloss.statistics.labels import force_histogram, force_label_table, label_table
 
 with job(snakemake):
     statistics = DatasetStatistics.read(snakemake.input.statistics, snakemake.wildcards.dataset)

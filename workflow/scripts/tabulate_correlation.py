@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pesloss.evaluation.correlation_tables import correlation_tables
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.claims.correlation_tables import correlation_tables
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake) as running:
     tables = correlation_tables(

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesloss.cost import cost_table
-from pesloss.files import write_table
-from pesloss.notes import notes_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
+from pesloss.report.cost import cost_table
+from pesloss.report.notes import notes_table
 
 with job(snakemake):
     logs = Path(snakemake.log[0]).parent

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pesloss.data.overview import dataset_table
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake) as running:
     folder = Path(snakemake.input.tables[0]).parents[1]

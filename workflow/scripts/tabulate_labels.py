@@ -1,8 +1,8 @@
 """Join the standardised labels of all datasets."""
 
 from pesloss.evaluation.tables import joined, statistics_table
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake):
     names = snakemake.params.datasets

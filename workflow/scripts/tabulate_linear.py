@@ -1,8 +1,8 @@
 """Tabulate best exponents and what wrong ones cost, dataset by dataset."""
 
-from pesloss.files import write_table
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 from pesloss.linear.job import join_efficiencies, summarize_all
-from pesloss.workflow import job
 
 with job(snakemake):
     write_table(snakemake.output.best, summarize_all(snakemake.input.fits))

@@ -1,8 +1,8 @@
 """Join the records of all runs; say what trainings cost by ablation and by dataset."""
 
-from pesloss.cost import claim_cost, records_table, training_rates
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
+from pesloss.report.cost import claim_cost, records_table, training_rates
 
 with job(snakemake):
     records = records_table(snakemake.input.records)

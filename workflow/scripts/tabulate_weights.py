@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pesloss.claims.job import read_study
 from pesloss.claims.weight_tables import weight_tables
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake):
     study = read_study(

@@ -3,8 +3,8 @@
 from pesloss.data.kinds.subset import choose
 from pesloss.data.spec import load_dataset_spec
 from pesloss.data.store import read_structures, structure_table, write_structures
-from pesloss.files import write_table
-from pesloss.workflow import job
+from pesloss.job.files import write_table
+from pesloss.job.script import job
 
 with job(snakemake) as running:
     spec = load_dataset_spec(snakemake.input.spec)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pesloss.runs import Run
-from pesloss.settings import ModelSpec, TrainingSpec
-from pesloss.specification import load
+from pesloss.job.script import job
+from pesloss.spec.run import Run
+from pesloss.spec.settings import ModelSpec, TrainingSpec
+from pesloss.spec.yaml_models import load
 from pesloss.training.inputs import Inputs
 from pesloss.training.job import RunFiles, train_run
-from pesloss.workflow import job
 
 with job(snakemake) as running:
     train_run(

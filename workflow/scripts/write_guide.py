@@ -1,8 +1,8 @@
 """Write the page for practitioners."""
 
-from pesloss.files import read_table, write_text
-from pesloss.guide import guide
-from pesloss.workflow import job
+from pesloss.job.files import read_table, write_text
+from pesloss.job.script import job
+from pesloss.report.guide import guide
 
 with job(snakemake):
     names = ("claims", "compared", "carried")

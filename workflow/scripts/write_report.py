@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pesloss.page.write import Sources, write_report
-from pesloss.workflow import job
+from pesloss.job.script import job
+from pesloss.report.page.write import Sources, write_report
 
 with job(snakemake):
     given = {

@@ -1,9 +1,9 @@
 """Write the table of verdicts that the README shows."""
 
 from pesloss.claims.decide import COLUMNS
-from pesloss.files import read_table, write_text
-from pesloss.report import verdict_table
-from pesloss.workflow import job
+from pesloss.job.files import read_table, write_text
+from pesloss.job.script import job
+from pesloss.report.verdicts import verdict_table
 
 with job(snakemake):
     claims = read_table(snakemake.input.claims, COLUMNS)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pesloss.losses import energy_loss, force_loss
 from pesloss.losses.terms import EnergyTerm, ForceTerm, Reduction, Structures, structures
-from pesloss.scales import Scales
-from pesloss.statistics.scales import fit_scales
+from pesloss.scales.scales import Scales
+from pesloss.scales.training_set import fit_scales
 
 
 class _Loss(Loss):  # type: ignore[misc]

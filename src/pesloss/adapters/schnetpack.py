@@ -15,12 +15,12 @@ from ase.data import chemical_symbols
 from torch import Tensor
 from torchmetrics import Metric
 
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 from pesloss.losses import energy_loss, force_loss
 from pesloss.losses.terms import EnergyTerm, ForceTerm, Structures, structures
-from pesloss.scales import Scales
-from pesloss.schnetpack_compat import import_schnetpack
-from pesloss.statistics.scales import fit_scales
+from pesloss.model.schnetpack_import import import_schnetpack
+from pesloss.scales.scales import Scales
+from pesloss.scales.training_set import fit_scales
 
 schnetpack = import_schnetpack()
 task = schnetpack.task

@@ -1,12 +1,12 @@
 """`python -m pesloss.adapters.spktrain`: SchNetPack's `spktrain` under the pinned torch.
 
-SchNetPack 2.1.1 does not import with torch ≥ 2.5 (see `pesloss.schnetpack_compat`), so its own
+SchNetPack 2.1.1 does not import with torch ≥ 2.5 (see `pesloss.model.schnetpack_import`), so its own
 command fails before it reads a configuration. Arguments are those of `spktrain`.
 """
 
 from importlib import import_module
 
-from pesloss.schnetpack_compat import import_schnetpack
+from pesloss.model.schnetpack_import import import_schnetpack
 
 
 def main() -> None:

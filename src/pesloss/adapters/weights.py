@@ -11,9 +11,9 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from pesloss.data.isolated import is_isolated
-from pesloss.errors import wrong_value
+from pesloss.job.errors import wrong_value
 from pesloss.losses import energy_loss
-from pesloss.scales import Scales
+from pesloss.scales.scales import Scales
 
 if TYPE_CHECKING:
     from pesloss.losses.base import EnergyLoss

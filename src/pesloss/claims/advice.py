@@ -17,14 +17,14 @@ import torch
 
 from pesloss import losses
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
+from pesloss.claims.measures.paired_difference import log_ratio
 from pesloss.claims.runs import Comparison, families
-from pesloss.claims.statistics.paired_difference import log_ratio
 from pesloss.claims.weights import FEWEST_WEIGHTS, Transfer, carried_score, one_for_all, transfers
-from pesloss.controls import is_control
-from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.evaluation.score import score
 from pesloss.inference import Estimate, adjust
-from pesloss.runs import BASE
+from pesloss.losses.controls import is_control
+from pesloss.spec.run import BASE
+from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.training.objective import scales_of
 
 COMPARED = [

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pesloss import wording
-from pesloss.files import read_table
 from pesloss.inference import adjust
+from pesloss.job.files import read_table
+from pesloss.report import wording
 
 FAMILY_LEVEL = 0.05
 

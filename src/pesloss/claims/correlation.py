@@ -23,9 +23,9 @@ from scipy.sparse import csr_matrix
 
 from pesloss.claims.measurement import Array
 from pesloss.claims.runs import families
-from pesloss.errors import PeslossError
 from pesloss.evaluation.correlation import EDGES
 from pesloss.inference import exponent_of_sums
+from pesloss.job.errors import PeslossError
 
 SHORT_RANGE = 6.0
 """Å; pairs beyond it are one shell."""

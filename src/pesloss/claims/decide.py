@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims import statistics
+from pesloss.claims import measures as statistics
 from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison, Study
-from pesloss.config import Ablation, ClaimSpec
-from pesloss.errors import PeslossError
 from pesloss.inference import Estimate, decide, distance_to_edge, seeds_to_decide
+from pesloss.job.errors import PeslossError
+from pesloss.spec.config import Ablation, ClaimSpec
 
 COLUMNS = [
     "claim", "dataset", "model", "loss", "statistic", "estimate", "ci_low", "ci_high", "expected",

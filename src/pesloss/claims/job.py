@@ -9,9 +9,9 @@ import pandas as pd
 from pesloss.claims.decide import decide_ablation
 from pesloss.claims.measurement import LabelData, RunResult
 from pesloss.claims.runs import Study, comparisons
-from pesloss.config import Ablation
-from pesloss.files import same_structures
-from pesloss.manifest import RunFolder
+from pesloss.job.files import same_structures
+from pesloss.spec.config import Ablation
+from pesloss.spec.manifest import RunFolder
 
 
 def decide_from_files(

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import read_table
 from pesloss.inference import Estimate, two_level_estimate
-from pesloss.manifest import RunFolder
-from pesloss.runs import Run
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.files import read_table
+from pesloss.spec.manifest import RunFolder
+from pesloss.spec.run import Run
+from pesloss.statistics.dataset import DatasetStatistics
 
 Array = NDArray[np.float64]
 HELD_OUT = ("validation", "test")

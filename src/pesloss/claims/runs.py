@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pesloss.claims.measurement import Array, LabelData, NotMeasurable, RunResult
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError, wrong_value
 from pesloss.evaluation.score import best_weight, score
-from pesloss.runs import BASE, same_except, shortest
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.spec.run import BASE, same_except, shortest
+from pesloss.statistics.dataset import DatasetStatistics
 
 SEVERAL = "several"
 SAME_FOR_EVERY_LOSS = (

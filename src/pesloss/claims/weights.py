@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pesloss import losses
 from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable, RunResult
 from pesloss.claims.runs import Comparison, Study, families
-from pesloss.errors import PeslossError
 from pesloss.evaluation.score import score_terms, weighted_score
+from pesloss.job.errors import PeslossError
 
 DECADES_TO_BOHR = float(-2 * np.log10(Bohr))
 FEWEST_WEIGHTS = 3  # a parabola has three coefficients

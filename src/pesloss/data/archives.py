@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from pesloss.data.fetch import CHUNK, leaves_its_folder
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.surroundings import pass_on, refusal
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.surroundings import pass_on, refusal
 
 LIMIT_BYTES = 2 << 30
 LIMIT_MEMBERS = 1_000_000

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from pesloss.data.grouping import BLOCKS, SIMILAR, GroupRule
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 N_SPLITS = 3  # training, validation and test
 WINDOW = 5.0  # autocorrelation times that the sum of autocorrelations runs over

@@ -18,8 +18,8 @@ from pesloss.data.means import about_means
 from pesloss.data.outliers import Assessment, assessed
 from pesloss.data.unit_checks import check_units
 from pesloss.data.unit_hints import about_energies, about_lengths
-from pesloss.errors import PeslossError
-from pesloss.specification import PositiveFloat, PositiveInt, Strict
+from pesloss.job.errors import PeslossError
+from pesloss.spec.yaml_models import PositiveFloat, PositiveInt, Strict
 
 __all__ = [
     "COLUMNS",

@@ -10,7 +10,6 @@ import pandas as pd
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pesloss.config import SuiteConfig
 from pesloss.data import left_out
 from pesloss.data.blocks import N_SPLITS, cut
 from pesloss.data.checks import check_units, checked
@@ -26,8 +25,9 @@ from pesloss.data.own_files import SameFileError, all_matched
 from pesloss.data.readers import read
 from pesloss.data.spec import DatasetSpec
 from pesloss.data.splits import ADVICE
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.surroundings import expanded, pass_on
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.surroundings import expanded, pass_on
+from pesloss.spec.config import SuiteConfig
 
 REFERENCE_ENERGIES = "reference_energies"
 Log = Callable[[str], None]
@@ -249,7 +249,7 @@ def loaded_atoms(name: str, cache: Path) -> Path:
         raise PeslossError(f"load_atoms {name!r}: load-atoms {message}") from None
     from ase.io import write
 
-    from pesloss.files import written_whole
+    from pesloss.job.files import written_whole
 
     try:
         structures = list(load_atoms.load_dataset(name, root=path.parent / "downloads"))

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from pydantic import AfterValidator
 
-from pesloss.surroundings import pass_on
+from pesloss.job.surroundings import pass_on
 
 DECIMALS = 8  # of the coordinates in the file: the geometry computed is the geometry stored
 Item = TypeVar("Item")

@@ -20,10 +20,10 @@ from pydantic import Field, StringConstraints, field_validator
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
-from pesloss import progress
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.specification import PositiveInt, Strict
-from pesloss.surroundings import expanded
+from pesloss.job import progress
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.surroundings import expanded
+from pesloss.spec.yaml_models import PositiveInt, Strict
 
 CHUNK = 1 << 16
 LONGEST_PAUSE = 60.0  # seconds; what a busy server asks for is granted up to this

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from pesloss.data.families import Built, Failure, Family
 from pesloss.data.spec import DatasetSpec, kind_module
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.job.errors import PeslossError, wrong_value
 
 Progress = Callable[[Iterable[Family], int, str], Iterable[Family]]
 
@@ -68,7 +68,7 @@ def generate_part(
     part, n_parts
         Which part, from 0, of how many.
     progress
-        ``pesloss.progress.progress`` or the like: called with families, their number and a label.
+        ``pesloss.job.progress.progress`` or the like: called with families, their number and a label.
 
     Returns
     -------

@@ -10,8 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pesloss.data.checks import source_of
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.specification import PositiveFloat, PositiveInt, Strict
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.spec.yaml_models import PositiveFloat, PositiveInt, Strict
 
 INFO = "info:"
 SIMILAR, BLOCKS = "similar", "blocks"

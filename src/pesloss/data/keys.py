@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.job.errors import PeslossError, wrong_value
 
 __all__ = ["Labelled", "flattened", "labelled", "once"]
 

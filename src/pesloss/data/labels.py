@@ -14,8 +14,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pydantic import Field, model_validator
 
 from pesloss.data.stated_units import units_conflict
-from pesloss.specification import Strict
-from pesloss.surroundings import pass_on
+from pesloss.job.surroundings import pass_on
+from pesloss.spec.yaml_models import Strict
 
 EnergyUnit = Literal["eV", "meV", "Hartree", "Ry", "kcal/mol", "kJ/mol"]
 LengthUnit = Literal["Angstrom", "Bohr"]

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from pesloss.data.outliers import counts_of
-from pesloss.statistics.rank import describe, find_basis
+from pesloss.scales.rank import describe, find_basis
 
 __all__ = ["about_means"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from ase import Atoms
 
 from pesloss.data.store import read_structures
-from pesloss.files import read_table
+from pesloss.job.files import read_table
 
 COLUMNS = (
     "dataset", "matter", "n_structures", "n_left_out", "n_atoms_min", "n_atoms_median",

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 MAGIC = "*?["
 

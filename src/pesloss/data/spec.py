@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from pesloss.data import kinds
-from pesloss.errors import wrong_value
-from pesloss.specification import Strict, load, parse
-from pesloss.yaml_files import named_files
+from pesloss.job.errors import wrong_value
+from pesloss.spec.yaml_files import named_files
+from pesloss.spec.yaml_models import Strict, load, parse
 
 FILES = "files"
 SUBSET = "subset"

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.job.errors import PeslossError, wrong_value
 
 ADVICE = "`groups: blocks` cuts trajectories, `groups: none` takes each structure alone"
 BINS_PER_DOUBLING = 1.0

@@ -12,9 +12,9 @@ import pandas as pd
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import write_text
-from pesloss.surroundings import pass_on
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.files import write_text
+from pesloss.job.surroundings import pass_on
 
 UNITS = {"energy_unit": "eV", "forces_unit": "eV/Ang"}
 NO_FORCES = "none"  # in place of their unit, in a dataset of energies alone

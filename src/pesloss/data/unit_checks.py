@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from pesloss.data.labels import ANGSTROM, EV
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 Floats = npt.NDArray[np.float64]
 ACCEPTED = (0.8, 1.25)  # energy difference over the forces' work; the trapezoid rule is no better

@@ -16,10 +16,10 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import PeslossError
-from pesloss.files import read_arrays, read_table, same_structures, write_table, written_whole
-from pesloss.manifest import RunFolder, write_manifest
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import read_arrays, read_table, same_structures, write_table, written_whole
+from pesloss.spec.manifest import RunFolder, write_manifest
+from pesloss.statistics.dataset import DatasetStatistics
 
 Array = NDArray[np.float64]
 EDGES = (0.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, np.inf)

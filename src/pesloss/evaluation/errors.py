@@ -7,10 +7,10 @@ import pandas as pd
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import read_table, same_structures, write_table
-from pesloss.graphs import Graphs
-from pesloss.manifest import RunFolder, write_manifest
+from pesloss.data.graphs import Graphs
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.files import read_table, same_structures, write_table
+from pesloss.spec.manifest import RunFolder, write_manifest
 from pesloss.training.predictions import read_predictions
 
 

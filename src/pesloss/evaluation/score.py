@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.controls import is_control
-from pesloss.runs import BASE
+from pesloss.losses.controls import is_control
+from pesloss.spec.run import BASE
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from pesloss.claims.job import read_run
 from pesloss.claims.measurement import RunResult
-from pesloss.dataset_statistics import DatasetStatistics
 from pesloss.evaluation.score import score
-from pesloss.files import read_table, same_structures
 from pesloss.inference import exponent_of
-from pesloss.runs import RUN_COLUMNS
+from pesloss.job.files import read_table, same_structures
+from pesloss.spec.run import RUN_COLUMNS
+from pesloss.statistics.dataset import DatasetStatistics
 
 AXES = ("size_group", "composition_group", "phase")
 SUMMARY = (

@@ -7,7 +7,7 @@ at once. Structures of one family (same trajectory, same parent cell) are drawn 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pesloss.errors import wrong_value
+from pesloss.job.errors import wrong_value
 
 Array = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pesloss.errors import wrong_value
+from pesloss.job.errors import wrong_value
 
 
 def adjust(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ once. An error of zero does no harm.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.job.errors import PeslossError, wrong_value
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 from scipy.special import stdtrit
 from scipy.stats import t as student
 
-from pesloss.errors import PeslossError, wrong_value
 from pesloss.inference.bootstrap import resample_weights
+from pesloss.job.errors import PeslossError, wrong_value
 
 Array = NDArray[np.float64]
 
@@ -183,7 +183,7 @@ def two_level_interval(
     n_seeds − 1 degrees of freedom for the seeds (modified large-sample interval, Burdick &
     Graybill 1992); with 2 or 3 seeds that differ it is wide (t = 12.7 or 4.3), and rightly so.
 
-    Coverage of 95 % intervals over 2,000 simulated studies each (`pesloss.inference.calibration`):
+    Coverage of 95 % intervals over 2,000 simulated studies each (`pesloss.benchmarks.intervals`):
     94 to 97 % for exponents of errors with 3 or 5 seeds, whatever the tails, and 93 to 96 % for
     paired differences with 5. The boundary: two or three seeds that differ look alike by chance
     in 13 to 33 % of the studies, V_s comes out as zero, and the interval is too short. Then 91 to

@@ -3,7 +3,7 @@
 import math
 from typing import Literal, NamedTuple, get_args
 
-from pesloss.errors import wrong_value
+from pesloss.job.errors import wrong_value
 
 Relation = Literal["equals", "differs", "greater", "less"]
 Answer = Literal["supported", "contradicted", "undecided"]

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from pesloss.inference import fit_exponent
 from pesloss.linear.least_squares import basis, covariance, estimators, gauss_markov
 from pesloss.linear.weightings import EXPONENTS, weightings
-from pesloss.scales import Scales
+from pesloss.scales.scales import Scales
 
 Array = NDArray[np.float64]
 COLUMNS = [

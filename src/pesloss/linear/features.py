@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pesloss.batches import Batcher
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.files import read_arrays, written_whole
-from pesloss.graphs import Graphs
-from pesloss.models import Potential, build_model
-from pesloss.settings import ModelSpec
+from pesloss.data.graphs import Graphs
+from pesloss.job.files import read_arrays, written_whole
+from pesloss.model.batches import Batcher
+from pesloss.model.potential import Potential, build_model
+from pesloss.spec.settings import ModelSpec
+from pesloss.statistics.dataset import DatasetStatistics
 
 Array = NDArray[np.float64]
 N_DRAWN = 24

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.dataset_statistics import DatasetStatistics, size_edges
-from pesloss.errors import PeslossError
 from pesloss.inference import exponent_of
+from pesloss.job.errors import PeslossError
 from pesloss.linear.features import Features
 from pesloss.linear.halves import Families
 from pesloss.linear.least_squares import RankDeficient, basis, solve
 from pesloss.linear.weightings import EXPONENTS, Weightings, weightings
+from pesloss.statistics.dataset import DatasetStatistics, size_edges
 from pesloss.training.objective import scales_of
 
 Array = NDArray[np.float64]

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.errors import wrong_value
-from pesloss.files import read_table, same_structures, write_table
-from pesloss.graphs import Graphs
+from pesloss.data.graphs import Graphs
+from pesloss.job.errors import wrong_value
+from pesloss.job.files import read_table, same_structures, write_table
 from pesloss.linear import efficiency, fit, summary
 from pesloss.linear.features import Features, drawn_features, frozen_features
-from pesloss.settings import ModelSpec
-from pesloss.specification import load
+from pesloss.spec.settings import ModelSpec
+from pesloss.spec.yaml_models import load
+from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.training.objective import scales_of
 
 N_MODELS = 3

@@ -8,7 +8,7 @@ less than ``(Xᵀ V⁻¹ X)⁻¹`` (Gauss–Markov), which is reached by ``W ∝
 import numpy as np
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 Array = NDArray[np.float64]
 LEAST_NEW = 1e-10

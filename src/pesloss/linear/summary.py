@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.errors import PeslossError, wrong_value
 from pesloss.inference import interval
+from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.linear.weightings import best_exponent
 
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pesloss import losses
-from pesloss.scales import Scales
+from pesloss.scales.scales import Scales
 
 Array = NDArray[np.float64]
 

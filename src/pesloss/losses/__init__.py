@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pesloss.controls import is_control
-from pesloss.errors import wrong_value
+from pesloss.job.errors import wrong_value
+from pesloss.losses.controls import is_control
 
 if TYPE_CHECKING:
     from pesloss.losses.base import EnergyLoss, ForceLoss, PowerLoss

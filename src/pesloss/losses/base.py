@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.errors import PeslossError
-from pesloss.scales import Scales
+from pesloss.job.errors import PeslossError
+from pesloss.scales.scales import Scales
 
 
 class EnergyLoss(ABC):

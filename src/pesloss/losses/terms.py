@@ -9,12 +9,12 @@ from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.errors import PeslossError, wrong_value
+from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.losses import energy_loss, force_loss
 from pesloss.losses.base import EnergyLoss, ForceLoss, PowerLoss
 from pesloss.losses.forces.raw import Loss as RawForces
 from pesloss.losses.metrics import METRICS
-from pesloss.scales import Scales
+from pesloss.scales.scales import Scales
 
 Reduction = Literal["mean", "sum", "root_mean"]
 REGIMES = (100.0, 200.0, 300.0)  # eV/Å, where MACE's conditional Huber loss changes δ

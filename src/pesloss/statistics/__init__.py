@@ -1,6 +1,1 @@
-"""Means and scales of local energies and forces (science.md §4)."""
-
-from pesloss.statistics.energy import EnergyStandardizer
-from pesloss.statistics.forces import ForceStandardizer
-
-__all__ = ["EnergyStandardizer", "ForceStandardizer"]
+"""The statistics of a dataset: moments of its training split, its labels in their units."""

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from pesloss.data.isolated import compared_with_means
 from pesloss.data.store import with_forces
-from pesloss.dataset_statistics import (
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import same_structures
+from pesloss.scales.checks import check_enough
+from pesloss.scales.energy import EnergyStandardizer
+from pesloss.scales.forces import ForceStandardizer
+from pesloss.statistics.dataset import (
     SMALLEST_FORCE_SCALE,
     DatasetStatistics,
     richest_species,
     size_edges,
 )
-from pesloss.errors import PeslossError
-from pesloss.files import same_structures
-from pesloss.statistics.checks import check_enough
-from pesloss.statistics.energy import EnergyStandardizer
-from pesloss.statistics.forces import ForceStandardizer
 
 SMALLEST_GROUP = 30
 ROUNDING = 1e-12

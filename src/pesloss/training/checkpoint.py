@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.errors import PeslossError
-from pesloss.files import written_whole
-from pesloss.models import Potential
+from pesloss.job.errors import PeslossError
+from pesloss.job.files import written_whole
+from pesloss.model.potential import Potential
 from pesloss.training.adam import Adam
 
 MAGIC = b"pesloss checkpoint 2\n"

@@ -7,10 +7,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from pesloss.dataset_statistics import SMALLEST_FORCE_SCALE, DatasetStatistics
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.files import read_table, same_structures
-from pesloss.graphs import Graphs
+from pesloss.data.graphs import Graphs
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.files import read_table, same_structures
+from pesloss.statistics.dataset import SMALLEST_FORCE_SCALE, DatasetStatistics
 
 SPLITS = ("train", "validation", "test")
 LARGEST_LABEL = 1e15

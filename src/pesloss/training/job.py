@@ -11,16 +11,18 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pesloss import devices, losses, pair_kernels, provenance
-from pesloss.batches import Batcher
-from pesloss.closure import code_digest
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.files import write_bytes, write_table, written_whole
-from pesloss.graphs import Graphs
-from pesloss.manifest import write_manifest
-from pesloss.models import build_model
-from pesloss.runs import Run, settings_of
-from pesloss.settings import Device, ModelSpec, TrainingSpec
+from pesloss import losses
+from pesloss.data.graphs import Graphs
+from pesloss.job import provenance
+from pesloss.job.code_digest import code_digest
+from pesloss.job.files import write_bytes, write_table, written_whole
+from pesloss.model import devices, pair_kernels
+from pesloss.model.batches import Batcher
+from pesloss.model.potential import build_model
+from pesloss.spec.manifest import write_manifest
+from pesloss.spec.run import Run, settings_of
+from pesloss.spec.settings import Device, ModelSpec, TrainingSpec
+from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.training.checkpoint import Checkpoint, Progress, packed
 from pesloss.training.inputs import Inputs
 from pesloss.training.loop import Training, deterministic, digest, predict, weights_digest

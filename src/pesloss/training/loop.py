@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.batches import Batch, Batcher
-from pesloss.errors import PeslossError
-from pesloss.graphs import Graphs
-from pesloss.models import Potential, Prediction
-from pesloss.settings import TrainingSpec
+from pesloss.data.graphs import Graphs
+from pesloss.job.errors import PeslossError
+from pesloss.model.batches import Batch, Batcher
+from pesloss.model.potential import Potential, Prediction
+from pesloss.spec.settings import TrainingSpec
 from pesloss.training.adam import Adam
 from pesloss.training.checkpoint import Checkpoint, Progress
 from pesloss.training.objective import Objective

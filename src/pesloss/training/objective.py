@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pesloss import losses
-from pesloss.batches import Batch
-from pesloss.dataset_statistics import DatasetStatistics
-from pesloss.devices import CPU
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.graphs import Graphs
-from pesloss.models import Prediction
-from pesloss.scales import Scales
+from pesloss.data.graphs import Graphs
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.model.batches import Batch
+from pesloss.model.devices import CPU
+from pesloss.model.potential import Prediction
+from pesloss.scales.scales import Scales
+from pesloss.statistics.dataset import DatasetStatistics
 
 
 @dataclass(frozen=True)

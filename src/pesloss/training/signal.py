@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pesloss.batches import Batch, Batcher
-from pesloss.graphs import Graphs
-from pesloss.models import Potential, Prediction
+from pesloss.data.graphs import Graphs
+from pesloss.model.batches import Batch, Batcher
+from pesloss.model.potential import Potential, Prediction
 from pesloss.training.objective import Objective
 
 

@@ -77,7 +77,7 @@ rule tabulate_correlation:
     resources:
         **asks("tabulate_correlation"),
     params:
-        code=code_digest("pesloss.evaluation.correlation_tables"),
+        code=code_digest("pesloss.claims.correlation_tables"),
         runs=[str(run.folder) for run in MECHANISM_RUNS],
         n_resamples=suite.config.n_resamples,
     script:

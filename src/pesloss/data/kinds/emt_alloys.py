@@ -28,7 +28,7 @@ from pesloss.data.families import (
     shared_out,
     twins,
 )
-from pesloss.specification import Count, PositiveFloat, Range, Size, Strict
+from pesloss.spec.yaml_models import Count, PositiveFloat, Range, Size, Strict
 
 SURFACES = {"fcc100": fcc100, "fcc110": fcc110, "fcc111": fcc111}
 Metal = Literal["Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"]

@@ -14,7 +14,7 @@ from pesloss.data.grouping import GroupRule, PhaseRule
 from pesloss.data.labels import Labels
 from pesloss.data.own_files import all_matched
 from pesloss.data.readers import reader_names
-from pesloss.specification import PositiveInt, Strict
+from pesloss.spec.yaml_models import PositiveInt, Strict
 
 
 def _known_format(format: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from pesloss.data.families import Symbol, log_uniform
 from pesloss.data.store import table_of
-from pesloss.specification import Count, Size, Strict
+from pesloss.spec.yaml_models import Count, Size, Strict
 
 Proportions = Literal["equal", "random"]
 Counts = npt.NDArray[np.int64]

@@ -30,7 +30,7 @@ from pesloss.data.families import (
     twins,
 )
 from pesloss.data.melts import Schedule, snapshots
-from pesloss.specification import Count, PositiveFloat, Range, Strict
+from pesloss.spec.yaml_models import Count, PositiveFloat, Range, Strict
 
 DIAMOND = 5.431  # lattice constant, Å
 Crystal = Literal["diamond", "beta_tin", "bcc", "fcc"]

@@ -10,8 +10,8 @@ from ase import Atoms
 from pydantic import Field, model_validator
 
 from pesloss.data.families import Symbol
-from pesloss.errors import PeslossError
-from pesloss.specification import Size, Strict
+from pesloss.job.errors import PeslossError
+from pesloss.spec.yaml_models import Size, Strict
 
 
 class Recipe(Strict):

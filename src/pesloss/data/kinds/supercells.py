@@ -11,7 +11,7 @@ from pydantic import Field
 from pesloss.data.families import Symbol, dealt_out, log_uniform
 from pesloss.data.kinds import labels
 from pesloss.data.store import table_of
-from pesloss.specification import Count, Size, Strict
+from pesloss.spec.yaml_models import Count, Size, Strict
 
 
 class Recipe(Strict):

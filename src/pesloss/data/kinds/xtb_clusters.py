@@ -28,7 +28,7 @@ from pesloss.data.families import (
     shared_out,
     twins,
 )
-from pesloss.specification import Count, PositiveFloat, Range, Size, Strict
+from pesloss.spec.yaml_models import Count, PositiveFloat, Range, Size, Strict
 
 Phase = Literal["molecule", "cluster", "alkane", "polyene", "water_cluster", "silane"]
 SHARES: dict[Phase, float] = {

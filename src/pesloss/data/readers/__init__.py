@@ -14,8 +14,8 @@ from ase import Atoms
 
 from pesloss.data.labels import Frame, Labels, LeftOut, Note
 from pesloss.data.own_files import why_not_a_file
-from pesloss.errors import PeslossError, wrong_value
-from pesloss.surroundings import pass_on
+from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.surroundings import pass_on
 
 __all__ = ["Frame", "Labels", "LeftOut", "read", "reader_names"]
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pesloss.errors import PeslossError
-from pesloss.surroundings import pass_on
+from pesloss.job.errors import PeslossError
+from pesloss.job.surroundings import pass_on
 
 Content = bytes | Path
 PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {

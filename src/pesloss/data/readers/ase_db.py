@@ -16,7 +16,7 @@ import ase.db
 from pesloss.data.labels import Frame, Labels, Note, Raw, frame_of
 from pesloss.data.readers._content import Content, path_of, unpacked
 from pesloss.data.stated_units import units_conflict, units_mentioned
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 
 def read(name: str, content: Content, labels: Labels) -> Iterator[Frame]:

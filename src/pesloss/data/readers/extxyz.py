@@ -11,7 +11,7 @@ import ase.io
 
 from pesloss.data.labels import BadFrame, Frame, Labels, Raw, frame_of
 from pesloss.data.readers._content import Content, text_of
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 
 def read(name: str, content: Content, labels: Labels) -> Iterator[Frame]:

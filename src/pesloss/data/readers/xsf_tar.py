@@ -19,7 +19,7 @@ from pesloss.data.archives import members
 from pesloss.data.labels import BadFrame, Frame, Labels, Raw, frame_of
 from pesloss.data.readers import _content
 from pesloss.data.readers._content import Content, path_of
-from pesloss.errors import PeslossError
+from pesloss.job.errors import PeslossError
 
 COMMENT = re.compile(r"^#\s*([^=\n]*?)\s*=\s*(\S+)[ \t]*(\S*)", re.MULTILINE)
 

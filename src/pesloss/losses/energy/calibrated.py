@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pesloss.losses.base import EnergyLoss
 from pesloss.losses.energy import correlated
-from pesloss.scales import Scales
-from pesloss.statistics import EnergyStandardizer
+from pesloss.scales.energy import EnergyStandardizer
+from pesloss.scales.scales import Scales
 
 TITLE = "calibrated"
 PLACE = 70

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from pesloss.errors import wrong_value
+from pesloss.job.errors import wrong_value
 from pesloss.losses.terms import EnergyForceLoss
 
 

@@ -1,0 +1,1 @@
+"""Speed of trainings, quality of estimators and intervals."""

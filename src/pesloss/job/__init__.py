@@ -1,0 +1,1 @@
+"""What every job has in common: files, errors, progress, provenance."""

@@ -1,0 +1,1 @@
+"""The trained potentials: networks, batches, kernels."""

@@ -1,0 +1,1 @@
+"""The suite as its configuration describes it, and further seeds."""
