@@ -17,7 +17,8 @@ DOOMED = {
     "half_done": "import os, signal\nfrom pesloss.job.script import job\n"
     "with job(snakemake) as running:\n    running.say('half done')\n    running.log.flush()\n"
     "    os.kill(os.getpid(), signal.SIGKILL)\n",
-    "empty_handed": "from pesloss.job.script import job\nwith job(snakemake) as running:\n    pass\n",
+    "empty_handed": "from pesloss.job.script import job\n"
+    "with job(snakemake) as running:\n    pass\n",
 }
 RULE = """
 rule {name}:

@@ -1,7 +1,7 @@
 """`python -m pesloss.adapters.spktrain`: SchNetPack's `spktrain` under the pinned torch.
 
-SchNetPack 2.1.1 does not import with torch ≥ 2.5 (see `pesloss.model.schnetpack_import`), so its own
-command fails before it reads a configuration. Arguments are those of `spktrain`.
+SchNetPack 2.1.1 does not import with torch ≥ 2.5 (see `pesloss.model.schnetpack_import`), so its
+own command fails before it reads a configuration. Arguments are those of `spktrain`.
 """
 
 from importlib import import_module

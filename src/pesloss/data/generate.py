@@ -68,7 +68,8 @@ def generate_part(
     part, n_parts
         Which part, from 0, of how many.
     progress
-        ``pesloss.job.progress.progress`` or the like: called with families, their number and a label.
+        ``pesloss.job.progress.progress`` or the like: called with families, their number and a
+        label.
 
     Returns
     -------

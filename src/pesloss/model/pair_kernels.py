@@ -1,6 +1,7 @@
 """Loops over neighbour pairs in C, compiled once for a machine and kept.
 
-Where there is no compiler, `load` returns None and `pesloss.model.messages` computes the same in torch.
+Where there is no compiler, `load` returns None and `pesloss.model.messages` computes the same in
+torch.
 """
 
 import ctypes

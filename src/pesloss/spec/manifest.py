@@ -162,7 +162,7 @@ class RunFolder:
     def table(
         self, name: str, columns: Sequence[str] = (), unique: Sequence[str] = ()
     ) -> pd.DataFrame:
-        """Read a table of the run: `pesloss.job.files.read_table` of a file that is checked first."""
+        """Read a table of the run: `read_table` of a file that is checked first."""
         return parse_table(self.path / name, self.content(name), columns, unique)
 
 
