@@ -65,9 +65,9 @@ def train_run(
 ) -> None:
     """Train, predict the held-out structures and write every file of the run.
 
-    A run that was cut off goes on from ``checkpoint``, without one ``files.unfinished``, and ends with the same bits; the checkpoint
-    is removed when the run is whole. The record has the name of the ``device``, and a checkpoint of
-    another one is void. ``say`` is told what the run trains on, and of a checkpoint that is void.
+    A run that was cut off goes on from ``checkpoint``, ``files.unfinished`` where none is named,
+    and ends with the same bits; the checkpoint is removed when the run is whole. The record has the
+    name of the ``device``, and a checkpoint of another one is void. ``say`` is told what the run trains on, and of a checkpoint that is void.
 
     Raises
     ------
