@@ -67,7 +67,8 @@ def train_run(
 
     A run that was cut off goes on from ``checkpoint``, ``files.unfinished`` where none is named,
     and ends with the same bits; the checkpoint is removed when the run is whole. The record has the
-    name of the ``device``, and a checkpoint of another one is void. ``say`` is told what the run trains on, and of a checkpoint that is void.
+    name of the ``device``, and a checkpoint of another one is void. ``say`` is told what the run
+    trains on, and of a checkpoint that is void.
 
     Raises
     ------
