@@ -12,11 +12,10 @@ from pesloss.training.job import RunFiles, train_run
 with job(snakemake) as running:
     train_run(
         Run.from_wildcards(dict(snakemake.wildcards.items())),
-        Inputs(snakemake.input.graphs, snakemake.input.splits, snakemake.input.statistics),
+        Inputs(*(snakemake.input[name] for name in ("graphs", "splits", "statistics"))),
         load(ModelSpec, snakemake.input.model),
         TrainingSpec(**snakemake.params.training),
         RunFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
-        Path(snakemake.output.record).with_name("unfinished.pt"),
         watch=running.watch,
         say=running.say,
         device=snakemake.params.device,

@@ -47,6 +47,11 @@ class RunFiles:
         """What the record goes with."""
         return [path for name, path in vars(self).items() if name != "record"]
 
+    @property
+    def unfinished(self) -> Path:
+        """Where the training is kept as long as it lasts."""
+        return self.record.with_name("unfinished.pt")
+
 
 def train_run(
     run: Run,
@@ -54,7 +59,7 @@ def train_run(
     model_spec: ModelSpec,
     training_spec: TrainingSpec,
     files: RunFiles,
-    checkpoint: Path,
+    checkpoint: Path | None = None,
     checkpoint_seconds: float = 20.0,
     watch: Watch | None = None,
     device: Device = "cpu",
@@ -62,9 +67,10 @@ def train_run(
 ) -> None:
     """Train, predict the held-out structures and write every file of the run.
 
-    A run that was cut off goes on from ``checkpoint`` and ends with the same bits; the checkpoint
-    is removed when the run is whole. The record has the name of the ``device``, and a checkpoint of
-    another one is void. ``say`` is told what the run trains on, and of a checkpoint that is void.
+    A run that was cut off goes on from ``checkpoint``, ``files.unfinished`` where none is named,
+    and ends with the same bits; the checkpoint is removed when the run is whole. The record has the
+    name of the ``device``, and a checkpoint of another one is void. ``say`` is told what the run
+    trains on, and of a checkpoint that is void.
 
     Raises
     ------
@@ -82,6 +88,7 @@ def train_run(
     hashes = hashes_of(training, split, statistics, model_spec, training_spec)
     sums = pair_kernels.described(place)
     key = digest(str(run.folder), *hashes.values(), _code_digest(run), sums.partition(" (")[0])
+    checkpoint = checkpoint or files.unfinished
     kept = Checkpoint(checkpoint, key, checkpoint_seconds, say)
     if say:
         say(f"device: {hashes['device']}; sums over pairs: {sums}")
