@@ -145,6 +145,8 @@ def _described(spec: type[BaseModel], keys: tuple[int | str, ...], error: ErrorD
 
 def _plain(value: Any) -> Any:
     """Return a value with lists as YAML writes them."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
