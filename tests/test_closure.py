@@ -40,8 +40,8 @@ def test_what_is_imported_is_watched(entry: str) -> None:
 
 def test_a_training_does_not_watch_what_it_does_not_use() -> None:
     found = inside(code_of("pesloss.training.job"))
-    assert {"training/loop.py", "models.py", "losses/base.py", "settings.py"} <= found
-    for unused in ("claims", "figures", "drawing", "report", "statistics", "evaluation", "plan"):
+    assert {"training/loop.py", "model/potential.py", "losses/base.py", "spec/settings.py"} <= found
+    for unused in ("claims", "report", "evaluation", "plan", "benchmarks", "linear"):
         assert not [name for name in found if name.split("/")[0].removesuffix(".py") == unused]
 
 

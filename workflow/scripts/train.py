@@ -10,13 +10,10 @@ from pesloss.training.inputs import Inputs
 from pesloss.training.job import RunFiles, train_run
 
 with job(snakemake) as running:
-    train_run(
-        Run.from_wildcards(dict(snakemake.wildcards.items())),
-        Inputs(*(snakemake.input[name] for name in ("graphs", "splits", "statistics"))),
-        load(ModelSpec, snakemake.input.model),
-        TrainingSpec(**snakemake.params.training),
-        RunFiles(**{name: Path(path) for name, path in snakemake.output.items()}),
-        watch=running.watch,
-        say=running.say,
-        device=snakemake.params.device,
-    )
+    run = Run.from_wildcards(dict(snakemake.wildcards.items()))
+    inputs = Inputs(*(snakemake.input[name] for name in ("graphs", "splits", "statistics")))
+    model = load(ModelSpec, snakemake.input.model)
+    spec = TrainingSpec(**snakemake.params.training)
+    files = RunFiles(**{name: Path(path) for name, path in snakemake.output.items()})
+    shown = {"watch": running.watch, "say": running.say}
+    train_run(run, inputs, model, spec, files, **shown, device=snakemake.params.device)
