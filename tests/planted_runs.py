@@ -36,15 +36,12 @@ class Planted:
         rng = np.random.default_rng(len(dataset))
         names = [f"s{i:03}" for i in range(self.n)]
         n_atoms = np.round(2 ** rng.uniform(1, 6, self.n)).astype(int)
-        first = np.arange(self.n) % (n_atoms + 1)
         return pd.DataFrame(
             {
                 "structure": names,
                 "group": names,
                 "split": np.resize(["validation", "test"], self.n),
                 "n_atoms": n_atoms,
-                f"n_{self.scales.species[0]}": first,
-                f"n_{self.scales.species[1]}": n_atoms - first,
             }
         )
 

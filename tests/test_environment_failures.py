@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Tiny, failure, files_in
+from conftest import RUN, Tiny, failure, files_in
 
 from pesloss.__main__ import main
 from pesloss.data import families
@@ -332,7 +332,7 @@ def test_no_memory_in_a_job_is_one_line(tmp_path: Path, call: Callable[[], None]
     status, log, _ = run_job(tmp_path, lambda running: call())
     assert status == 1
     assert len(log) == 1
-    assert log[0].startswith("train raw 3.0: not enough memory (")
+    assert log[0].startswith("failed: train raw 3.0: not enough memory (")
     assert log[0].endswith("; ask for more or run fewer jobs at once")
 
 
@@ -427,7 +427,7 @@ def test_a_job_that_is_stopped_says_so(
             os.kill(os.getpid(), number)
 
     line = f"stopped by {name}; nothing half-written is kept"
-    assert run_job(tmp_path, body) == (status, ["step 1", line], [])
+    assert run_job(tmp_path, body) == (status, ["step 1", f"failed: {line}"], [])
     assert capsys.readouterr().err == f"train raw 3.0: {line}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
@@ -436,11 +436,11 @@ def test_a_mistake_of_the_programs_leaves_its_traceback(tmp_path: Path) -> None:
     def body(running: Job) -> None:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        run_job(tmp_path, body)
+    status, _, _ = run_job(tmp_path, body)
+    assert status == 1
     log = (tmp_path / "logs/train.log").read_text(encoding="utf-8")
     assert log.startswith("Traceback")
-    assert log.endswith("ZeroDivisionError\n")
+    assert log.endswith("failed: ZeroDivisionError\n")
 
 
 @needs_root
@@ -638,7 +638,7 @@ def test_a_training_without_git_keeps_its_record(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     run_tiny("without")
-    record = read_json(files_in(tmp_path / "without").record)
+    record = read_json(files_in(tmp_path / "without" / RUN.folder).record)
     assert record["commit"] == "unknown"
     assert record["commit_unknown_since"] == "git: no such command"
 
@@ -816,7 +816,7 @@ def test_without_room_to_compile_torch_does_it(
 
 @needs_compiler
 def test_two_processes_that_compile_at_once_leave_one_library(tmp_path: Path) -> None:
-    code = "import torch; from pesloss import pair_kernels as k; print(k.described())"
+    code = "import torch; from pesloss.model import pair_kernels as k; print(k.described())"
     environment = {
         **os.environ, "PESLOSS_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path),
     }  # fmt: skip

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
+from pesloss.data.external import unavailable_here
 from pesloss.job.errors import PeslossError
 from pesloss.plan.seeds import add_seeds
 from pesloss.plan.suite import Suite
@@ -240,7 +241,7 @@ def planned(folder: Path, preset: bool) -> Suite:
     config: dict[str, Any] = {}
     for path in files:
         update_config(config, load_configfile(str(path)))
-    return Suite.read(as_typed(config), folder, files=files)
+    return Suite.read(as_typed(config), folder, unavailable_here, files)
 
 
 CONSTRAINTS = {  # as in workflow/rules/common.smk
@@ -262,7 +263,7 @@ def use(suite: Suite) -> None:
         assert spec.parent is None or spec.parent in suite.made
         size = spec.size(suite.config.preset)
         assert size is None or size > 0
-    for name in suite.datasets:
+    for name in suite.made:
         suite.readers(name), suite.own_files(name)
     for name, ablation in suite.ablations.items():
         assert ablation.claims

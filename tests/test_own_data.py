@@ -706,7 +706,11 @@ def test_a_file_counts_once(folder: Path, patterns: list[str], message: str) -> 
     os.link(folder / "data/a.xyz", folder / "hard.xyz")
     (folder / "linked").symlink_to("data")
     assert message in failure(lambda: all_matched(patterns))
-    sources = [{"paths": [p], "labels": LABELS, "groups": "similar"} for p in patterns]
+    groups = ("similar", "formula")  # two sources alike would be refused before any file is sought
+    sources = [
+        {"paths": [p], "labels": LABELS, "groups": by}
+        for p, by in zip(patterns, groups, strict=True)
+    ]
     recipe = Recipe.model_validate({"sources": sources})
     found = failure(lambda: unavailable({"mine": recipe}, Sources()))
     assert found == f"dataset mine: paths: {message}; allowed: each file once"

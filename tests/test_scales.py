@@ -85,7 +85,7 @@ def test_files_keep_every_float(tmp_path: Path) -> None:
         (
             '"structure_scale": 0.2',
             '"structure_scale": 9, "structure_scale": 0.2',
-            "more than once",
+            "twice",
         ),
         ("    0.5,\n", "", "number of entries of force_scale is 2; allowed: 3"),
     ],

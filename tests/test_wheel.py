@@ -253,7 +253,8 @@ def imported(files: list[str]) -> set[str]:
                 modules.add(node.module)
     known = importlib.metadata.packages_distributions()
     heads = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
-    return {canonicalize_name(known[head][0]) for head in heads - {"pesloss"}}
+    own = {"pesloss", "pydantic_core"}  # the latter is a part of pydantic, which pins it
+    return {canonicalize_name(known[head][0]) for head in heads - own}
 
 
 def library() -> list[str]:

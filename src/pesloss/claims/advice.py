@@ -77,7 +77,7 @@ def _usual(data: Comparison) -> Comparison:
 
 
 def _compared(data: Comparison, sampling: Sampling) -> Iterator[dict[str, Any]]:
-    same = same_losses(data.losses, data.statistics, data.labels)
+    same = same_losses(data.losses, data.statistics)
     names = [name for name in data.losses if same[name] == name]
     if len(names) < 2:
         return
@@ -121,9 +121,7 @@ def _p_value(found: Measurement) -> float:
     return found.uncertainty.p_value(abs(found.estimate))
 
 
-def same_losses(
-    names: Sequence[str], statistics: DatasetStatistics, labels: pd.DataFrame
-) -> dict[str, str]:
+def same_losses(names: Sequence[str], statistics: DatasetStatistics) -> dict[str, str]:
     """Map each loss to the simplest of ``names`` that is the same on a dataset up to a factor.
 
     A factor of the energy loss is taken out by its constant before a training. A loss that learns
@@ -133,10 +131,10 @@ def same_losses(
     ----------
     names
         Energy losses.
-    statistics, labels
-        Of the dataset; ``labels`` with the compositions of all structures.
+    statistics
+        Of the dataset.
     """
-    counts = torch.as_tensor(statistics.composition(labels), dtype=torch.float64)
+    counts = torch.as_tensor(_compositions(len(statistics.species)), dtype=torch.float64)
     scales = scales_of(statistics)
     found: dict[str, Array] = {}
     same = {name: name for name in names}
@@ -148,6 +146,14 @@ def same_losses(
             same[name] = next((o for o in found if np.abs(found[o] - log).max() < SAME), name)
             found.setdefault(same[name], log)
     return same
+
+
+def _compositions(n_species: int) -> Array:
+    """Return pure and mixed compositions of several sizes: ``s_k²`` is a square form of counts."""
+    one = np.eye(n_species)
+    pairs = one[:, None] + one[None, :]
+    base = np.unique(np.concatenate([one, pairs.reshape(-1, n_species)]), axis=0)
+    return np.concatenate([size * base for size in (1.0, 3.0, 10.0, 100.0)])
 
 
 def _answered(table: pd.DataFrame) -> pd.DataFrame:

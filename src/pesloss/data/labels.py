@@ -152,8 +152,6 @@ def frame_of(name: str, place: str, read_one: Callable[[], Raw], labels: Labels)
         atoms.info = _info(raw.extras, labels) | {"source": source, "file": name}
     except BadFrame as error:
         return LeftOut(source, str(error))
-    except MemoryError:  # no fault of the frame
-        raise
     except Exception as error:  # the parsers have no exception of their own for every mistake
         pass_on(error, source)
         return LeftOut(source, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])

@@ -170,7 +170,10 @@ def sha256(path: Path | str) -> str:
 
 
 def read_json(
-    path: Path | str, keys: Sequence[str] = (), advice: str = "delete it and run again"
+    path: Path | str,
+    keys: Sequence[str] = (),
+    advice: str = "delete it and run again",
+    finite: bool = True,
 ) -> dict[str, Any]:
     """Read a JSON object that must hold ``keys``, each once.
 
@@ -181,6 +184,8 @@ def read_json(
     advice
         What to do about a file that is no such thing; other than deleting it where it is the
         user's own.
+    finite
+        Whether NaN and infinity are refused here; else by whoever knows what they stand for.
 
     Raises
     ------
@@ -190,7 +195,9 @@ def read_json(
     """
     try:
         text = read_bytes(path).decode("utf-8")
-        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+        content = json.loads(
+            text, parse_constant=_no_number if finite else float, object_pairs_hook=_once
+        )
     except PeslossError:
         raise
     except (MemoryError, ValueError, RecursionError) as error:

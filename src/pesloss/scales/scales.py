@@ -115,7 +115,10 @@ class Scales:
             When a key is missing or unknown, or a value is none that scales can have.
         """
         content = read_json(
-            path, tuple(cls.__dataclass_fields__), "allowed: what `pesloss scales` writes"
+            path,
+            tuple(cls.__dataclass_fields__),
+            "allowed: what `pesloss scales` writes",
+            finite=False,
         )
         unknown = sorted(set(content) - set(cls.__dataclass_fields__))
         if unknown:
