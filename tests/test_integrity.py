@@ -626,7 +626,7 @@ def test_an_archive_that_is_too_large_or_cannot_be_read_is_not_called_damaged(
     reads: tuple[Callable[[Path], object], ...] = (read_bytes, sha256, read_json, read_table)
     for read in reads:
         line = failure(partial(read, tmp_path))
-        assert line == f"{tmp_path}: cannot be read (Is a directory)"
+        assert line.startswith(f"{tmp_path}: cannot be read (Is a directory)")
     np.save(tmp_path / "b.npy", np.arange(3.0))
     line = failure(lambda: read_arrays(tmp_path / "b.npy", ("x",), "a graph file"))
     assert line.startswith(f"{tmp_path / 'b.npy'}: not a graph file (one array, not an archive)")
