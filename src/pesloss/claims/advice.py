@@ -96,7 +96,8 @@ def _compared(data: Comparison, sampling: Sampling) -> Iterator[dict[str, Any]]:
             "same_as": " ".join(others),
             "force_weight": best[name],
             "n_weights": len(data.force_weights),
-            "at_edge": best[name] in (data.force_weights[0], data.force_weights[-1]),
+            "at_edge": len(data.force_weights) > 1
+            and best[name] in (data.force_weights[0], data.force_weights[-1]),
             "leads": name == leader,
             "n_seeds": len(data.of(name, best[name])),
             "n_structures": len(data.tested()),

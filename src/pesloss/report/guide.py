@@ -171,7 +171,7 @@ def _which_loss(compared: pd.DataFrame, growth: dict[str, str]) -> Section:
             weight += " (end of the sweep)" if leader.at_edge else ""
             rows.append((wording.dataset(dataset, model), growth.get(dataset, ""), _name(leader),
                          weight, _told_apart(part), f"{leader.n_seeds:.0f}"))  # fmt: skip
-    edge = compared[(compared.n_weights > 1) & compared.at_edge.astype(bool)]
+    edge = compared[compared.at_edge.astype(bool)]
     swept = int((compared.n_weights > 1).sum())
     text = [
         "The leader has the lowest validation score of energies and forces, each loss at its own "
