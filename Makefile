@@ -8,7 +8,7 @@ FOUND = $(shell { $(PYTHON) --version || true; } 2>&1)
 
 .PHONY: reproduce smoke more-seeds test nightly codes docs slurm bench bench-statistics \
 	bench-inference lint \
-	reference report snakemake-report
+	reference release-assets report snakemake-report
 
 reproduce: .venv/installed  ## every table and figure
 	$(BIN)/snakemake --cores all
@@ -48,6 +48,9 @@ lint: .venv/installed  ## style and types alone; part of the tests too
 
 reference: .venv/installed  ## keep the results as results/reference/ and write the README's tables
 	$(BIN)/python -m pesloss.report.reference
+
+release-assets: .venv/installed  ## every table, figure and page of the results in results/release.zip
+	$(BIN)/python -m pesloss.report.assets
 
 report: .venv/installed  ## results/report/index.html and report.zip, to be opened offline
 	$(BIN)/snakemake --cores all results/report.zip

@@ -1,12 +1,15 @@
 """What is kept of a full run: all that must be there, and what newer runs add."""
 
+import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_json, write_text
+from pesloss.report.assets import pack
 from pesloss.report.reference import TABLES, WHERE_THERE, in_short, keep_reference
 
 
@@ -17,6 +20,7 @@ def results(tmp_path: Path) -> Path:
     for name in TABLES:
         write_text(folder / "tables" / name, f"{name}\n")
     write_text(folder / "figures" / "fronts.svg", "<svg/>")
+    write_text(folder / "figures" / "capacity.png", "png")
     write_json(folder / "runs" / "a" / "record.json", {"commit": "abc123"})
     return folder
 
@@ -35,6 +39,32 @@ def test_tables_that_newer_runs_write_are_kept_where_they_are(
     }
     assert kept == {name: f"{name}\n" for name in (*TABLES, *WHERE_THERE)}
     assert json.loads((reference / "origin.json").read_text(encoding="utf-8"))["n_runs"] == 1
+
+
+def test_of_all_else_the_digests_are_kept(results: Path, tmp_path: Path) -> None:
+    write_text(results / "tables" / "errors.csv.gz", "large")
+    keep_reference(results, tmp_path / "reference")
+    assert [p.name for p in (tmp_path / "reference" / "figures").iterdir()] == ["capacity.png"]
+    origin = json.loads((tmp_path / "reference" / "origin.json").read_text(encoding="utf-8"))
+    large = hashlib.sha256(b"large").hexdigest()
+    assert origin["digests"]["tables/errors.csv.gz"] == large
+    assert {"figures/fronts.svg", "tables/claims.csv"} < set(origin["digests"])
+
+
+def test_the_archive_of_a_release_holds_all_and_is_repeatable(
+    results: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PeslossError, match="claims: no such folder"):
+        pack(results, tmp_path / "release.zip")
+    for folder in ("claims", "report"):
+        write_text(results / folder / "a.txt", folder)
+    pack(results, tmp_path / "release.zip")
+    before = (tmp_path / "release.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "release.zip") as packed:
+        assert packed.read("results/report/a.txt") == b"report"
+        assert len(packed.namelist()) == len(TABLES) + 4
+    pack(results, tmp_path / "release.zip")
+    assert (tmp_path / "release.zip").read_bytes() == before
 
 
 def test_a_missing_table_is_named(results: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from pesloss.job.errors import PeslossError
 from pesloss.job.surroundings import SCRATCH, pass_on, writing
 
 SCRATCH_NAME = re.compile(re.escape(SCRATCH) + r"[a-z0-9_]{8}(\..*)?")
+MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file in a ZIP, so that it is repeatable
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -297,6 +298,15 @@ def _check_unique(path: Path | str, table: pd.DataFrame, unique: Sequence[str]) 
         row = ", ".join(f"{column} {table[column].iloc[first]}" for column in unique)
         more = f" ({twice.sum()} such rows)" if twice.sum() > 1 else ""
         raise PeslossError(f"{path}: {row} is there twice{more}; make the file again")
+
+
+def write_zip(archive: Path | str, files: Iterable[Path], root: Path) -> None:
+    """Write a ZIP of ``files``, named as seen from ``root``: whole, byte for byte repeatable."""
+    with written_whole(archive) as scratch, zipfile.ZipFile(scratch, "w") as packed:
+        for path in sorted(files):
+            name = zipfile.ZipInfo(path.relative_to(root).as_posix(), MOMENT)
+            name.external_attr = 0o644 << 16
+            packed.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def same_structures(

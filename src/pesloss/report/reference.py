@@ -9,7 +9,14 @@ from typing import Any
 
 from pesloss.job import provenance
 from pesloss.job.errors import PeslossError
-from pesloss.job.files import read_json, read_table, write_json, write_text
+from pesloss.job.files import (
+    is_scratch,
+    read_json,
+    read_table,
+    sha256,
+    write_json,
+    write_text,
+)
 from pesloss.job.surroundings import SCRATCH, run, writing
 from pesloss.report.exponents import primary_table
 from pesloss.report.glance import answered, answers
@@ -17,16 +24,23 @@ from pesloss.report.verdicts import splice
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
-    "group_errors.csv", "species_errors.csv", "verdicts.md", "datasets.csv",
+    "verdicts.md", "datasets.csv",
 )  # fmt: skip
 WHERE_THERE = (
-    "guide.md", "claim_cost.csv", "training_rates.csv", "best_exponent.csv", "efficiency.csv",
-    "weight_transfer.csv", "regret.csv", "correlation.csv", "predicted_exponents.csv",
+    "guide.md", "advice.csv", "carried_weight.csv", "claim_cost.csv", "training_rates.csv",
+    "best_exponent.csv", "efficiency.csv", "weight_transfer.csv", "regret.csv", "correlation.csv",
+    "predicted_exponents.csv",
 )  # fmt: skip
+
+FIGURES = ("label_against_error", "best_exponent", "best_weights", "capacity")
+"""Whose PNG is kept; of all else the digests are."""
 
 
 def keep_reference(results: Path, reference: Path, preset: str = "default") -> None:
-    """Copy tables and figures of a finished run, with the commits and the preset they came from.
+    """Copy small tables and primary figures of a finished run, and say what they came from.
+
+    ``origin.json`` holds the preset, the commits, and the SHA-256 of every table and figure of the
+    run, also of those that are not kept (`pesloss.report.assets` packs them all).
 
     Raises
     ------
@@ -54,8 +68,16 @@ def keep_reference(results: Path, reference: Path, preset: str = "default") -> N
         "commit_of_tables": commit,
         "n_runs": len(records),
         "versions": provenance.versions(),
+        "digests": digests(results),
     }
     write_json(reference / "origin.json", origin)
+
+
+def digests(results: Path) -> dict[str, str]:
+    """Return the SHA-256 of every table and figure of a run, by their paths in the results."""
+    paths = [path for folder in ("figures", "tables") for path in (results / folder).rglob("*")]
+    files = sorted(path for path in paths if path.is_file() and not is_scratch(path))
+    return {path.relative_to(results).as_posix(): sha256(path) for path in files}
 
 
 def _replace_folders(results: Path, reference: Path) -> None:
@@ -70,7 +92,10 @@ def _replace_folders(results: Path, reference: Path) -> None:
         for name in (*TABLES, *WHERE_THERE):
             if name in TABLES or (results / "tables" / name).is_file():
                 shutil.copy(results / "tables" / name, new / "tables" / name)
-        shutil.copytree(results / "figures", new / "figures")
+        (new / "figures").mkdir()
+        for name in FIGURES:
+            if (results / "figures" / f"{name}.png").is_file():
+                shutil.copy(results / "figures" / f"{name}.png", new / "figures")
         for folder in new.iterdir():
             if (reference / folder.name).exists():
                 (reference / folder.name).rename(old / folder.name)

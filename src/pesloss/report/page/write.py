@@ -1,6 +1,5 @@
 """Write the folder of the report and its archive: pages, and every file they link to."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.job.code_digest import relative
-from pesloss.job.files import read_table, write_text, written_whole
+from pesloss.job.files import read_table, write_text, write_zip, written_whole
 from pesloss.report.exponents import PRIMARY, primary_rows
 from pesloss.report.glance import answers
 from pesloss.report.guide import sections
@@ -25,7 +24,6 @@ TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "runs.csv", "statistics.csv", "cost.csv",
     "claim_cost.csv", "records.csv", "datasets.csv", "advice.csv", "carried_weight.csv",
 )  # fmt: skip
-MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that it is repeatable
 
 
 def page_files() -> list[str]:
@@ -142,9 +140,5 @@ def _copy(folder: Path, sources: Sources) -> None:
 
 def _pack(folder: Path, archive: Path) -> None:
     """Put the folder into a ZIP, byte for byte repeatable."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-    with written_whole(archive) as scratch, zipfile.ZipFile(scratch, "w") as packed:
-        for path in files:
-            name = zipfile.ZipInfo(str(Path(folder.name) / path.relative_to(folder)), MOMENT)
-            name.external_attr = 0o644 << 16
-            packed.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
+    write_zip(archive, files, folder.parent)
