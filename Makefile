@@ -21,10 +21,10 @@ more-seeds: .venv/installed  ## one more seed for ABLATION=name, or SEEDS=n in a
 	$(BIN)/snakemake --cores all
 
 test: .venv/installed  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 nightly: .venv/installed  ## the whole test suite, laws with a small and a full size at full size
-	$(BIN)/python -m pytest --nightly -n 2 --dist loadfile
+	$(BIN)/python -m pytest --nightly -n 2 --dist loadfile --no-loadscope-reorder
 
 codes: .venv/codes  ## the training codes that our losses are checked against, into .venv
 

@@ -42,6 +42,15 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+FIRST = ("test_workflow", "test_kill", "test_slurm", "test_codes_losses", "test_statistics_energy")
+"""Files that take minutes: begun first, so that no process waits for them in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; the order within a file stays."""
+    items.sort(key=lambda item: item.path.stem not in FIRST)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Some laws are tried on a few examples by default and on many in the night."""
     parser.addoption("--nightly", action="store_true", help="try the long laws at full size")

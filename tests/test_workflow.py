@@ -163,7 +163,9 @@ def test_editing_a_loss_replans_only_its_runs(project: Path) -> None:
 
 def test_editing_the_plotting_code_replans_only_figures(project: Path) -> None:
     path = project / "src/pesloss/report/drawing.py"
-    path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
+    assert not planned(project, *SMOKE)
+    edit(path, '"axes.labelsize": 9,', '"axes.labelsize": 9.5,')
     assert set(planned(project, *SMOKE)) <= {"draw_figure", "tabulate_cost", "write_report"}
     assert planned(project, *SMOKE)["draw_figure"] > 0
 
