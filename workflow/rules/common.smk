@@ -5,17 +5,17 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from pesloss.job.code_digest import code_digest, presentation_digest
-from pesloss.spec.config_files import as_typed
-from pesloss.report.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.data.external import unavailable_here
+from pesloss.job.code_digest import code_digest, presentation_digest
 from pesloss.job.errors import PeslossError
 from pesloss.job.failures import watch_jobs
-from pesloss.spec.manifest import EVALUATION, RECORD, damaged
+from pesloss.plan.resources import Requests, growth
+from pesloss.plan.suite import Suite
+from pesloss.report.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.report.page.write import TABLES as REPORT_TABLES
 from pesloss.report.page.write import page_files
-from pesloss.plan.suite import Suite
-from pesloss.plan.resources import Requests, growth
+from pesloss.spec.config_files import as_typed
+from pesloss.spec.manifest import EVALUATION, RECORD, damaged
 from pesloss.spec.run import Run
 
 try:
