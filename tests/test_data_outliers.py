@@ -1,5 +1,6 @@
 """Energies that cannot belong to their frames are left out by name; groups are named."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from originals import SETS, needs_originals, original
 
 from pesloss.data.checks import Limits, checked
+from pesloss.data.large_forces import about_large_forces
 from pesloss.data.outliers import counts_of, deviations
 from pesloss.job.errors import PeslossError
 
@@ -198,3 +200,52 @@ def test_no_structure_of_the_public_sets_is_called_absurd(name: str) -> None:
     limits: dict[str, Any] = {"max_net_force": None, "isolation": None}
     left_out = checked(frames, Limits(**limits)).left_out
     assert set(left_out.check) <= {"duplicate"}
+
+
+def with_forces(spread: float = 1.0) -> list[Atoms]:
+    """``planted`` with normal forces that add up to nothing."""
+    rng = np.random.default_rng(5)
+    frames = planted()
+    for atoms in frames:
+        forces = rng.normal(0, spread, (len(atoms), 3))
+        atoms.calc.results["forces"] = forces - forces.mean(axis=0)
+    return frames
+
+
+def test_usual_forces_give_no_word() -> None:
+    assert checked(with_forces()).notes == []
+
+
+@pytest.mark.parametrize("odd", [1e2, 1e4, 1e6])
+def test_a_frame_that_rules_the_mean_square_of_forces_is_named(odd: float) -> None:
+    frames = with_forces()
+    frames[7].calc.results["forces"][:2] = [[odd, 0, 0], [-odd, 0, 0]]
+    frames[7].calc.results["forces"][2:] = 0
+    others = [atoms.calc.results["forces"] for i, atoms in enumerate(frames) if i != 7]
+    usual = np.sqrt(np.mean(np.concatenate(others) ** 2))
+    (note,) = checked(frames).notes
+    assert note.startswith("forces: 1 of 120 structures raise the RMS force from ")
+    assert float(note.split(" from ")[1].split()[0]) == pytest.approx(usual, rel=0.02)
+    assert f"frame 7 (up to {odd:.4g} eV/Å)" in note
+
+
+@pytest.mark.parametrize("odd", [1.1e6, 1e100, 1e300, -1e308])
+def test_forces_that_no_atoms_have_are_left_out(odd: float) -> None:
+    frames = with_forces()
+    frames[7].calc.results["forces"][1, 2] = odd
+    result = checked(frames)
+    assert len(result.kept) == 119
+    assert result.notes == [
+        "1 left out by forces: frame 7: the force on atom 1 is beyond 1e+06 eV/Å"
+    ]
+
+
+@needs_originals
+@pytest.mark.parametrize("name", SETS)
+def test_of_the_public_sets_none_but_violent_frames_are_named(name: str) -> None:
+    frames, _ = original(name)
+    found = [atoms for atoms in frames if "forces" in atoms.calc.results]
+    for note in about_large_forces(found, [str(i) for i in range(len(found))]):
+        largest = [float(force) for force in re.findall(r"up to ([0-9.]+) eV/Å", note)]
+        assert len(largest) == 3
+        assert min(largest) > 50  # eV/Å

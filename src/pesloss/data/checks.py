@@ -14,8 +14,9 @@ from scipy.spatial import cKDTree
 
 from pesloss.data.geometry import near_pairs, overlap, unfit_cell, unfit_species
 from pesloss.data.isolated import differing, is_isolated
+from pesloss.data.large_forces import about_large_forces
 from pesloss.data.means import about_means
-from pesloss.data.outliers import Assessment, assessed
+from pesloss.data.outliers import IMPOSSIBLE, Assessment, assessed
 from pesloss.data.unit_checks import check_units
 from pesloss.data.unit_hints import about_energies, about_lengths
 from pesloss.job.errors import PeslossError
@@ -164,6 +165,8 @@ def checked(
         structures = [atoms for _, atoms in kept]
         notes += about_lengths(found) + about_energies(structures)
         notes += about_means(structures) + _about_forces(kept, forces)
+        if forces is not False:
+            notes += about_large_forces(structures, [_name(*item) for item in kept])
     return _result(kept, alone, left_out, notes)
 
 
@@ -367,6 +370,9 @@ def _forces(atoms: Atoms, limits: Limits) -> str | None:
         return f"the forces have shape {np.shape(forces)}, for {len(atoms)} atoms"
     if not np.isfinite(forces).all():
         return f"the force on atom {_first_bad(forces)} is not finite"
+    largest = int(np.abs(forces).max(axis=1).argmax())
+    if np.abs(forces[largest]).max() > IMPOSSIBLE:
+        return f"the force on atom {largest} is beyond {IMPOSSIBLE:g} eV/Å"
     norms = np.linalg.norm(forces, axis=1)
     if limits.max_force is not None and norms.max() > limits.max_force:
         return (
