@@ -59,40 +59,37 @@ def frame(rng: np.random.Generator, n: int, energy: float) -> list[str]:
 
 def changed(lines: list[str], draw: Any) -> list[str]:
     """Change one thing of a structure."""
-    of_atoms = ["number", "species", "line"] if len(lines) > 2 else []
-    kind = draw(st.sampled_from([*of_atoms, "cell", "key", "head", "count", "label"]))
-    atom = draw(st.integers(2, len(lines) - 1)) if of_atoms else 0
-    words = lines[atom].split(" ")
-    if kind == "number":
-        words[draw(st.integers(0, len(words) - 1))] = draw(st.sampled_from(ODD_NUMBERS))
-        return [*lines[:atom], " ".join(words), *lines[atom + 1 :]]
-    if kind == "species":
-        words[0] = draw(st.sampled_from(ODD_SPECIES))
-        return [*lines[:atom], " ".join(words), *lines[atom + 1 :]]
+    kinds = ["number", "species", "line"] if len(lines) > 2 else []
+    kind = draw(st.sampled_from([*kinds, "cell", "key", "head", "count", "label"]))
+    if kind in kinds:
+        return [*lines[:2], *changed_atoms(lines[2:], kind, draw)]
+    if kind == "count":
+        return [draw(st.sampled_from(["0", "-1", "2", "x", "", "1e3", "99"])), *lines[1:]]
+    return [lines[0], changed_head(lines[1], kind, draw), *lines[2:]]
+
+
+def changed_atoms(rows: list[str], kind: str, draw: Any) -> list[str]:
+    atom, other = draw(st.integers(0, len(rows) - 1)), draw(st.integers(0, len(rows) - 1))
     if kind == "line":
-        other = draw(st.integers(2, len(lines) - 1))
-        return draw(
-            st.sampled_from([[*lines, lines[atom]], lines[:-1], [*lines[:-1], lines[other]]])
-        )
-    head = lines[1]
+        copied, lost, doubled = [*rows, rows[atom]], rows[:-1], [*rows[:-1], rows[other]]
+        return list(draw(st.sampled_from([copied, lost, doubled])))
+    words = rows[atom].split(" ")
+    place = 0 if kind == "species" else draw(st.integers(0, len(words) - 1))
+    words[place] = draw(st.sampled_from(ODD_SPECIES if kind == "species" else ODD_NUMBERS))
+    return [*rows[:atom], " ".join(words), *rows[atom + 1 :]]
+
+
+def changed_head(head: str, kind: str, draw: Any) -> str:
     if kind == "cell":
         old = head.partition('Lattice="')[2].partition('"')[0]
-        head = head.replace(f'"{old}"', f'"{draw(st.sampled_from(ODD_CELLS))}"')
-    elif kind == "key":
-        head += " " + draw(st.sampled_from(ODD_KEYS))
-    elif kind == "head":
-        head = head.replace(HEADS[1], draw(st.sampled_from(HEADS)))
-    elif kind == "label":
-        old = head.partition(" e=")[2].partition(" ")[0]
-        head = head.replace(
-            f" e={old}", draw(st.sampled_from([" ", *(f" e={x}" for x in ODD_NUMBERS)]))
-        )
-    count = (
-        draw(st.sampled_from(["0", "-1", "2", "x", "", "1e3", "99"]))
-        if kind == "count"
-        else lines[0]
-    )
-    return [count, head, *lines[2:]]
+        return head.replace(f'"{old}"', f'"{draw(st.sampled_from(ODD_CELLS))}"')
+    if kind == "key":
+        return f"{head} {draw(st.sampled_from(ODD_KEYS))}"
+    if kind == "head":
+        return head.replace(HEADS[1], draw(st.sampled_from(HEADS)))
+    old = head.partition(" e=")[2].partition(" ")[0]
+    new = draw(st.sampled_from(["", *(f"e={number}" for number in ODD_NUMBERS)]))
+    return head.replace(f" e={old}", f" {new}")
 
 
 @st.composite
