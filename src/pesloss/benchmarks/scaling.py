@@ -453,8 +453,8 @@ def _steps(axes: Axes, part: pd.DataFrame, x: str) -> None:
         shade = COLOURS.get(str(model))
         low, high = one.step_min_ms, one.step_max_ms
         drawing.whiskered(axes, one[x], one.step_ms, low, high, color=shade)
-    models = wording.ordered(part.model, wording.MODELS)
-    names = [(wording.MODELS.get(m, m), COLOURS.get(m, "#111111")) for m in reversed(models)]
+    models = wording.models(part.model)
+    names = [(wording.model(m), COLOURS.get(m, "#111111")) for m in reversed(models)]
     drawing.coloured_lines(axes, names)
 
 

@@ -360,7 +360,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for one, (dataset, model) in zip(axes, pairs, strict=True):
         part = table[(table.dataset == dataset) & (table.model == model)]
         _panel(one, part.iloc[::-1])
-        names = (wording.DATASETS.get(dataset, dataset), wording.MODELS.get(model, model))
+        names = (wording.dataset(dataset), wording.model(model))
         one.set_title(", ".join(names), pad=12)  # above the word at the guide line
     words = "thousand atoms per second (bar: median of alternating epochs; line: all of them)"
     figure.supxlabel(words, fontsize=8)

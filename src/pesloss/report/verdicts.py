@@ -9,6 +9,7 @@ import pandas as pd
 from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.job.errors import PeslossError
 from pesloss.report import wording
+from pesloss.spec.names import claim_number
 
 ANSWERS = ("supported", "contradicted", "undecided")
 MARKS = {"supported": "✔", "contradicted": "✘", "undecided": "?", "not_measurable": "–"}
@@ -70,10 +71,10 @@ def _minor(claims: pd.DataFrame) -> pd.Series:
 
 def _claims(shown: pd.DataFrame) -> str:
     lines, previous = [HEADING, RULE], ""
-    datasets = wording.ordered(shown.dataset, wording.DATASETS)
-    models = wording.ordered(shown.model, wording.MODELS)
+    datasets = wording.datasets(shown.dataset)
+    models = wording.models(shown.model)
     placed = shown.assign(
-        number=shown.claim.map(wording.claim_number),
+        number=shown.claim.map(claim_number),
         place=shown.dataset.map(datasets.index),
         other_model=shown.model.map(lambda name: models.index(name) if name not in USUAL else -1),
         later=shown.subject != "labels",
@@ -94,7 +95,7 @@ def table_row(*cells: str) -> str:
 
 def _cells(rows: pd.DataFrame) -> Iterator[list[str]]:
     """Yield what, estimate, expected and verdict, one a measurement or set of groups."""
-    ranked = rows.assign(order=rows.loss.map(wording.ordered(rows.loss, wording.LOSSES).index))
+    ranked = rows.assign(order=rows.loss.map(wording.losses(rows.loss).index))
     kind = ranked.groupby(["subject", "statistic", "options"], sort=False).ngroup()
     ranked = ranked.assign(kind=kind).sort_values(["kind", "order"], kind="stable")
     for _, part in ranked.groupby(CELL, sort=False, dropna=False):
@@ -170,7 +171,7 @@ def _summary(claims: pd.DataFrame) -> str:
     lines = []
     for subject, words in SUBJECTS.items():
         rows = claims[claims.subject == subject]
-        names = sorted(set(rows.claim), key=wording.claim_number)
+        names = sorted(set(rows.claim), key=claim_number)
         texts = [f"**{name}** {counts(rows[rows.claim == name].verdict)}" for name in names]
         if texts:
             lines.append(f"- {words}, all measurements: {'; '.join(texts)}.")
