@@ -44,6 +44,7 @@ def titles(folder: str) -> dict[str, str]:
 
 LOSSES = titles("losses/energy")
 STATISTICS = titles("claims/measures")
+FIGURES = titles("report/figures")
 PHASES = {"beta_tin": "β-tin"}
 
 

@@ -46,9 +46,9 @@ class Names:
         return {kind: list(titles.items()) for kind, titles in asdict(self).items()}
 
     @classmethod
-    def of(cls, plain: Mapping[str, Iterable[Iterable[str]]]) -> "Names":
+    def of(cls, plain: Mapping[str, Iterable[tuple[str, str]]]) -> "Names":
         """Return the names of a parameter of a rule."""
-        return cls(**{kind: dict(map(tuple, pairs)) for kind, pairs in plain.items()})
+        return cls(**{kind: dict(pairs) for kind, pairs in plain.items()})
 
 
 def titles(things: Mapping[str, Titled]) -> dict[str, str]:

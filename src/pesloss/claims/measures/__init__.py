@@ -109,7 +109,7 @@ def usual_values(
     module = load(statistic, where, options)
     known = getattr(module, "OPTIONS", {})
     chosen = {key: options.get(key, allowed[0]) for key, allowed in known.items()}
-    found = {}
+    found: dict[str, Any] = {}
     for name in ("expected", "margin", "why"):
         said = getattr(module, name.upper(), None)
         value = _under(chosen, said) if isinstance(said, Mapping) else said
