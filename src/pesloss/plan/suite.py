@@ -93,6 +93,10 @@ class Suite:
         ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
         more = read_more_seeds(folder) if more is None else more
         ablations = with_more_seeds(ablations, settings, more, folder)
+        ablations = {
+            name: statistics.completed(ablation, str(folder / "ablations" / f"{name}.yaml"))
+            for name, ablation in ablations.items()
+        }
         for key, wanted, known in (
             ("datasets", settings.datasets, datasets),
             ("ablations", settings.ablations, ablations),
@@ -119,7 +123,6 @@ class Suite:
             if module.SCOPE == "labels" and claim.losses is not None:
                 allowed = f"none, {claim.statistic} is about labels"
                 raise wrong_value(where, f"claims.{place}.losses", list(claim.losses), allowed)
-        statistics.claims_of(ablation, where)
         if ablation.runs is not None:
             self._check_runs(ablation, ablation.runs, where)
 

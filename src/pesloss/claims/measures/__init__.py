@@ -87,6 +87,11 @@ def claims_of(ablation: Ablation, where: str) -> tuple[Claim, ...]:
     return claims
 
 
+def completed(ablation: Ablation, where: str) -> Ablation:
+    """Return an ablation with the claims of `claims_of`, which reads nothing more into them."""
+    return ablation.model_copy(update={"claims": claims_of(ablation, where)})
+
+
 def _completed(claim: ClaimSpec, where: str, key: str) -> Claim:
     usual = usual_values(claim.statistic, claim.options, where)
     if claim.expected is not None or claim.margin is not None:
