@@ -17,7 +17,6 @@ HEADING = "| claim | data | of | estimate [95 % interval] | expected | verdict |
 RULE = "|---|---|---|---|---|---|"
 GROUPS = {"by=size_group": "size groups", "by=composition_group": "composition groups",
           "by=phase": "phases"}  # fmt: skip
-KINDS = {"force_moment": "species", "error_bias_share": "size groups"}
 TEXT = ("model", "loss", "group", "options", "must_be", "subject", "metric", "variant", "relation")
 
 SUBJECTS = {
@@ -38,9 +37,6 @@ CELL = [
     "ablation",
 ]
 USUAL = ("", "schnet")
-
-# Left out of the table, not of the counts: another statistic of the claim says nearly the same.
-MINOR = ("moment=mean", "moment=tail", "metric=mae", "metric=huber")
 
 
 def verdict_table(claims: pd.DataFrame) -> str:
@@ -66,7 +62,12 @@ def verdict_table(claims: pd.DataFrame) -> str:
 
 
 def _minor(claims: pd.DataFrame) -> pd.Series:
-    return claims.options.map(lambda text: bool(set(text.split()) & set(MINOR))).astype(bool)
+    """Tell which measurements have an option that their statistic calls minor."""
+    said = [
+        not set(options.split()).isdisjoint(wording.of_statistic(name).get("MINOR", ()))
+        for name, options in zip(claims.statistic, claims.options, strict=True)
+    ]
+    return pd.Series(said, index=claims.index, dtype=bool)
 
 
 def _claims(shown: pd.DataFrame) -> str:
@@ -162,7 +163,7 @@ def marks(verdicts: pd.Series) -> str:
 def _counts(part: pd.DataFrame) -> str:
     options = part.iloc[0].options.split()
     kind = next((GROUPS[option] for option in options if option in GROUPS), "groups")
-    kind = KINDS.get(part.iloc[0].statistic, kind)
+    kind = wording.of_statistic(part.iloc[0].statistic).get("GROUPS", kind)
     return f"{len(part)} {kind}: {marks(part.verdict)}"
 
 

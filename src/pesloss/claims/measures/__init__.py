@@ -12,9 +12,12 @@ them live in ``workflow/rules/ablations``. ``SUBJECT`` says what it is about, wh
 labels nor errors of trained models.
 
 ``EXPECTED`` and ``MARGIN`` hold for claims that name none of their own, and ``WHY`` says where they
-come from. ``TITLE`` and ``WORDS`` are what readers see of the statistic and of its options. All but
-the title may depend on an option: ``{"moment=mean": 0, "": 1}``, of which the first that is chosen
-counts, and the one without a name otherwise.
+come from. Each may depend on an option: ``{"moment=mean": 0, "": 1}``, of which the first that is
+chosen counts, and the one without a name otherwise.
+
+``TITLE`` and ``WORDS`` are what readers see of the statistic and of its options, ``GROUPS`` what
+its groups are called where no option says it. Measurements with an option of ``MINOR`` are left out
+of the table of verdicts, not of the counts: another of the claim says nearly the same.
 """
 
 from collections.abc import Mapping

@@ -11,6 +11,7 @@ from pesloss.claims.runs import Comparison
 
 TITLE = "share of bias in squared error"
 WORDS = {"by=phase": "by phase", "by=composition_group": "by composition"}
+GROUPS = "size groups"
 EXPECTED = 0
 MARGIN = 0.2
 WHY = (

@@ -10,6 +10,7 @@ from pesloss.claims.runs import Comparison
 
 TITLE = "log ratio of"
 WORDS = {"metric=mse": "MSE", "metric=mae": "MAE"}
+MINOR = ("metric=mae",)
 EXPECTED = 0
 MARGIN = {"metric=mae": 0.203, "": 0.405}
 WHY = {

@@ -12,6 +12,7 @@ from pesloss.claims.runs import Comparison
 
 TITLE = "slope of"
 WORDS = {"metric=mse": "MSE", "metric=mae": "MAE", "metric=huber": "Huber"}
+MINOR = ("metric=mae", "metric=huber")
 EXPECTED = 0
 MARGIN = {"metric=mae": 0.1, "": 0.2}
 WHY = {

@@ -9,6 +9,8 @@ from pesloss.claims.runs import cell_mean, families
 
 TITLE = ""
 WORDS = {"moment=variance": "variance", "moment=tail": "tail"}
+MINOR = ("moment=tail",)
+GROUPS = "species"
 EXPECTED = {"moment=tail": 0.01, "": 1}
 MARGIN = {"moment=tail": 0.01, "": 0.2}
 WHY = {

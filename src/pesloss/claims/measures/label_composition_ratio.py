@@ -9,6 +9,7 @@ from pesloss.claims.measures._options import choose, metric
 
 TITLE = "log ratio of"
 WORDS = {"metric=mse": "MSE", "metric=mae": "MAE", "metric=huber": "Huber"}
+MINOR = ("metric=mae", "metric=huber")
 EXPECTED = 0
 MARGIN = {"metric=mae": 0.203, "": 0.405}
 WHY = {

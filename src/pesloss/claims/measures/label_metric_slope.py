@@ -9,6 +9,7 @@ from pesloss.claims.measures._slopes import label_slope
 
 TITLE = "slope of"
 WORDS = {"metric=mse": "MSE", "metric=mae": "MAE", "metric=huber": "Huber"}
+MINOR = ("metric=mae", "metric=huber")
 EXPECTED = 0
 MARGIN = {"metric=mae": 0.1, "": 0.2}
 WHY = {

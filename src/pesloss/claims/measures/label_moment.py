@@ -19,6 +19,7 @@ WORDS = {
     "by=composition_group": "by composition",
     "by=phase": "by phase",
 }
+MINOR = ("moment=mean", "moment=tail")
 EXPECTED = {"moment=mean": 0, "moment=tail": 0.01, "": 1}
 MARGIN = {"moment=mean": 0.1, "moment=tail": 0.01, "": 0.2}
 WHY = {
