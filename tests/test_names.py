@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import MODEL, SPEC, failure
 
 from pesloss.claims import measures
@@ -16,7 +17,7 @@ from pesloss.spec.config import Ablation, ClaimSpec
 from pesloss.spec.names import Names, claim_number, is_claim, titles
 from pesloss.spec.run import Run, settings_of
 from pesloss.spec.settings import ModelSpec
-from pesloss.spec.yaml_models import load_all, read_yaml
+from pesloss.spec.yaml_models import load, load_all, read_yaml
 
 CONFIG = Path(__file__).parents[1] / "config"
 ABLATIONS = load_all(Ablation, CONFIG / "ablations")
@@ -124,6 +125,16 @@ def test_a_name_is_no_setting_that_varies(key: str) -> None:
     grid = {"vary": {key: [1.0]}}
     with pytest.raises(ValueError, match=rf"no key '{key}'; allowed: batch_size"):
         Ablation.model_validate({**asked().model_dump(), "runs": grid})
+
+
+@pytest.mark.parametrize("title", ["a | b", "a\nb", "$x$", "", "x" * 201])
+def test_a_title_fits_into_tables_and_figures(title: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    content = {"title": title, "representation": "schnet"}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert failure(lambda: load(ModelSpec, path)).startswith(f"{path}: title is ")
+    path.write_text(yaml.safe_dump({**content, "title": "E′ ∝ √N, <b>"}), encoding="utf-8")
+    assert load(ModelSpec, path).title == "E′ ∝ √N, <b>"
 
 
 def test_things_stand_by_place_then_by_name_and_nameless_ones_after_them() -> None:

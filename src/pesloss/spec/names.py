@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 from pydantic import Field
 
@@ -10,6 +11,8 @@ from pesloss.spec.yaml_models import Strict
 
 CLAIM = re.compile(r"([CQ])([1-9][0-9]{0,3})")
 LAST = 10**6  # place of what names none
+# One line, and nothing that ends a cell of a table or begins a formula in a figure.
+Title = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^|$\r\n]+$")]
 
 
 class Titled(Strict):
@@ -19,8 +22,8 @@ class Titled(Strict):
     parameter is not planned again for another title.
     """
 
-    title: str | None = Field(
-        None, min_length=1, exclude=True, description="what readers see; left out: its name"
+    title: Title | None = Field(
+        None, exclude=True, description="what readers see; left out: its name"
     )
     place: int | None = Field(
         None, ge=0, lt=LAST, exclude=True, description="place among others; left out: after them"
@@ -30,7 +33,7 @@ class Titled(Strict):
 class ClaimText(Strict):
     """config/claims/NAME.yaml: a claim (C and a number), or a question beyond them (Q and one)."""
 
-    title: str = Field(min_length=1, description="the claim in a few words")
+    title: Title = Field(description="the claim in a few words")
 
 
 @dataclass(frozen=True)
