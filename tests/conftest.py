@@ -21,7 +21,10 @@ from pesloss.data.store import structure_table
 from pesloss.evaluation.errors import evaluate_run
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_table
+from pesloss.plan.suite import read_names
+from pesloss.report.wording import called
 from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_manifest
+from pesloss.spec.names import Names
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.statistics.dataset import DatasetStatistics, size_edges
@@ -257,3 +260,16 @@ def run_tiny(tiny: Tiny, tmp_path: Path) -> RunTiny:
         return files
 
     return train
+
+
+@pytest.fixture(scope="session")
+def names() -> Names:
+    """What datasets, models and claims are called in config/."""
+    return read_names(Path(__file__).parents[1] / "config")
+
+
+@pytest.fixture
+def titled(names: Names) -> Iterator[None]:
+    """A test in which they are called so."""
+    with called(names):
+        yield

@@ -64,8 +64,8 @@ class Copy:
     def digests(self, *modules: str) -> list[str]:
         return self._asked("print(*map(code_digest, sys.argv[1:]))", *modules)
 
-    def shown(self) -> list[str]:
-        return self._asked("print(presentation_digest('losses/energy'))")
+    def shown(self, folder: str = "losses/energy") -> list[str]:
+        return self._asked(f"print(presentation_digest({folder!r}))")
 
     def _asked(self, what: str, *modules: str) -> list[str]:
         command = f"import sys; from pesloss.job.code_digest import *; {what}"
@@ -131,6 +131,28 @@ def test_how_a_loss_is_shown_retrains_nothing_and_redraws_all(copy: Copy) -> Non
     copy.replace("losses/energy/raw.py", 'TITLE = "raw"', 'TITLE = "total"')
     assert copy.digests(RAW) == before
     assert copy.shown() != shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('TITLE = "exponent"', 'TITLE = "power"'), ('"(line)"', '"(by a line)"'), ("½ is", "Half is")],
+)
+def test_the_words_of_a_statistic_decide_nothing_anew_and_redraw_all(
+    copy: Copy, old: str, new: str
+) -> None:
+    file, folder = "claims/measures/label_exponent.py", "claims/measures"
+    before, shown = copy.digests("pesloss.claims.measures.label_exponent"), copy.shown(folder)
+    copy.replace(file, old, new)
+    assert copy.digests("pesloss.claims.measures.label_exponent") == before
+    assert copy.shown(folder) != shown
+
+
+def test_what_a_statistic_expects_decides_anew(copy: Copy) -> None:
+    entry = "pesloss.claims.measures.label_exponent"
+    for old, new in (("EXPECTED = 0.5", "EXPECTED = 0.6"), ("MARGIN = 0.1", "MARGIN = 0.2")):
+        before = copy.digests(entry)
+        copy.replace("claims/measures/label_exponent.py", old, new)
+        assert copy.digests(entry) != before
 
 
 def test_the_same_name_from_another_file_is_a_change(copy: Copy) -> None:

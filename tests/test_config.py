@@ -13,12 +13,14 @@ import yaml
 from conftest import failure
 from pydantic import ValidationError
 
+from pesloss.claims.measures import claims_of
 from pesloss.data.kinds import emt_alloys
 from pesloss.data.spec import kind_module, kind_names, load_dataset_spec
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.plan.suite import Suite
 from pesloss.spec.config import Ablation, ClaimSpec, MoreSeeds, RunGrid, SuiteConfig
 from pesloss.spec.config_files import as_typed
+from pesloss.spec.names import ClaimText
 from pesloss.spec.settings import ModelSpec, typed
 from pesloss.spec.yaml_files import named_files
 from pesloss.spec.yaml_models import Strict, load, load_all, parse, read_yaml
@@ -28,6 +30,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "datasets": load_dataset_spec,
     "models": lambda path: load(ModelSpec, path),
     "ablations": lambda path: load(Ablation, path),
+    "claims": lambda path: load(ClaimText, path),
     "presets": lambda path: load(SuiteConfig, path),
     "more_seeds": lambda path: load(MoreSeeds, path),
 }
@@ -61,7 +64,7 @@ def test_every_dataset_and_model_is_used_by_some_ablation() -> None:
 )
 def test_every_claim_says_why_or_its_ablation_does(path: Path) -> None:
     ablation = load(Ablation, path)
-    for claim in ablation.claims:
+    for claim in claims_of(ablation, path.stem):
         assert (claim.why or ablation.why or "").strip().endswith("."), claim.statistic
 
 
@@ -168,7 +171,12 @@ MISTAKES: dict[str, tuple[str, Path_, Any, tuple[str, ...]]] = {
         ("losses", "'standardised'", "standardized"),
     ),
     "unknown relation": (LABELS, ("claims", 0, "relation"), "is", ("relation", "'is'", "'equals'")),
-    "unknown claim": (LABELS, ("claims", 0, "claim"), "C13", ("claim", "'C13'", "pattern")),
+    "unknown claim": (
+        LABELS,
+        ("claims", 0, "claim"),
+        "C13",
+        ("claims.0.claim", "C12, Q1"),
+    ),
     "unknown verdict": (LABELS, ("claims", 0, "must_be"), "true", ("must_be", "'supported'")),
     "missing key": (LABELS, ("question",), None, ("question",)),
     "trainings without structures": (RUNS, ("datasets",), ["labels"], ("'labels'", "si_sw")),
@@ -487,7 +495,7 @@ def test_what_would_be_ignored_in_silence_is_refused(tmp_path: Path, name: str) 
     assert failure(lambda: named_files(tmp_path)) == said
 
 
-@pytest.mark.parametrize("place", ["ablations", "datasets", "models", "presets"])
+@pytest.mark.parametrize("place", ["ablations", "claims", "datasets", "models", "presets"])
 def test_no_folder_of_the_suite_has_other_files(copied: Path, place: str) -> None:
     (copied / place / "x.yml").write_text("x")
     message = failure(lambda: Suite.read(read_yaml(copied / "config.yaml"), copied))
@@ -579,6 +587,7 @@ NOTHING_VANISHES = {  # empty as when left out, which is what is meant then
     "RunGrid.vary": "no setting is varied",
     "RunGrid.tuned": "no setting is tuned",
     "ClaimSpec.options": "a statistic's own",
+    "Claim.options": "a statistic's own",
     "SuiteConfig.pathvars": "results",
     "MoreSeeds.seeds": "no further seeds",
     "DatasetSpec.recipe": "a kind's own",

@@ -16,13 +16,13 @@ from pesloss.claims.decide import p_value
 from pesloss.claims.measurement import Measurement
 from pesloss.inference import Estimate, decide
 from pesloss.job.files import write_table
-from pesloss.spec.config import ClaimSpec, Relation
+from pesloss.spec.config import Claim, Relation
 
 RELATIONS: tuple[Relation, ...] = ("equals", "differs", "greater", "less")
 
 
-def claim(relation: Relation = "equals", level: float = 0.95, margin: float = 0.3) -> ClaimSpec:
-    return ClaimSpec(
+def claim(relation: Relation = "equals", level: float = 0.95, margin: float = 0.3) -> Claim:
+    return Claim(
         claim="C7",
         statistic="error_exponent",
         relation=relation,

@@ -110,6 +110,9 @@ def contents() -> dict[str, Any]:
             **read_yaml(CONFIG / f"ablations/{name}.yaml"),
             "datasets": datasets,
         }
+        for claim in found[f"ablations/{name}.yaml"]["claims"]:
+            file = f"claims/{claim['claim']}.yaml"
+            found[file] = read_yaml(CONFIG / file)
     found["more_seeds.yaml"] = {"seeds": {"default": {"capacity": 7}, "smoke": {"units_raw": 2}}}
     return found
 

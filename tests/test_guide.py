@@ -8,6 +8,8 @@ from pesloss.claims.advice import CARRIED, COMPARED
 from pesloss.claims.decide import COLUMNS
 from pesloss.report.guide import guide
 
+pytestmark = pytest.mark.usefixtures("titled")
+
 
 def compared(*rows: tuple[str, str, str, float], n_seeds: int = 5, **about: object) -> pd.DataFrame:
     """Rows of dataset, loss, answer and log ratio."""

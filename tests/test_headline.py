@@ -1,8 +1,11 @@
 """The exponent table of the README."""
 
 import pandas as pd
+import pytest
 
 from pesloss.report.exponents import exponent_table
+
+pytestmark = pytest.mark.usefixtures("titled")
 
 
 def row(claim: str, estimate: float, verdict: str, **other: str) -> dict[str, object]:

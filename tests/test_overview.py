@@ -15,6 +15,8 @@ from pesloss.job.files import write_table
 from pesloss.report.glance import claim_table, data_table
 from pesloss.report.verdicts import MARKS
 
+pytestmark = pytest.mark.usefixtures("titled")
+
 
 def _structure(n_atoms: int, periodic: bool, symbol: str = "Cu") -> Atoms:
     atoms = Atoms(f"{symbol}{n_atoms}", np.arange(3.0 * n_atoms).reshape(-1, 3), cell=[9, 9, 9])

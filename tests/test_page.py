@@ -13,6 +13,7 @@ from markupsafe import escape
 
 from pesloss.claims.advice import CARRIED, COMPARED
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS
+from pesloss.claims.measures import claims_of
 from pesloss.data.overview import COLUMNS as DATASET_COLUMNS
 from pesloss.evaluation.tables import empty
 from pesloss.job.errors import PeslossError
@@ -27,6 +28,8 @@ from pesloss.spec.config import Ablation
 from pesloss.spec.run import Run
 from pesloss.spec.yaml_models import load as load_spec
 from pesloss.spec.yaml_models import read_yaml
+
+pytestmark = pytest.mark.usefixtures("titled")
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("label_against_error", "fronts")
@@ -232,7 +235,7 @@ def test_reasons_of_margins_are_shown_where_they_were_given(make: Make) -> None:
     for name in ABLATIONS:
         page = (report / "ablations" / f"{name}.html").read_text("utf-8")
         asked = load_spec(Ablation, ROOT / f"config/ablations/{name}.yaml")
-        own = [claim.why for claim in asked.claims if claim.why]
+        own = [claim.why for claim in claims_of(asked, name) if claim.why]
         assert ("<th>why</th>" in page) == bool(own), name
         for why in [*own, *([asked.why] if asked.why else [])]:
             assert str(escape(why)) in page, name

@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from pesloss.job.files import read_table
 from pesloss.report.reference import readme_with_tables
 from pesloss.report.verdicts import verdict_table
+
+pytestmark = pytest.mark.usefixtures("titled")
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"

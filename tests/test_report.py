@@ -8,6 +8,8 @@ import pytest
 from pesloss.job.errors import PeslossError
 from pesloss.report.verdicts import duration, run_times, splice, verdict_table
 
+pytestmark = pytest.mark.usefixtures("titled")
+
 TEMPLATE: dict[str, object] = {
     "claim": "C7", "dataset": "si_sw", "model": "schnet", "loss": "raw", "group": None,
     "statistic": "error_exponent", "estimate": 0.9, "ci_low": 0.8, "ci_high": 1.0, "expected": 0.5,

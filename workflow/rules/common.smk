@@ -54,6 +54,7 @@ MAY_USE_GPU = suite.config.device == "auto"
 
 FIGURES = suite.figures
 SHOWN = presentation_digest("losses/energy", "claims/measures", "report/figures")
+NAMES = suite.names.plain()
 LABEL_FILES = ("labels.csv", "force_labels.csv", "statistics.json")
 JUDGED = (RECORD, EVALUATION, "structures.csv.gz")
 

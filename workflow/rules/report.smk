@@ -18,6 +18,7 @@ rule draw_figure:
     params:
         code=lambda w: code_digest(f"pesloss.report.figures.{w.figure}", "pesloss.report.drawing"),
         shown=SHOWN,
+        names=NAMES,
         caption=lambda w: suite.caption(w.figure),
     script:
         "../scripts/draw_figure.py"
@@ -36,6 +37,7 @@ rule write_verdicts:
     params:
         code=code_digest("pesloss.report.verdicts"),
         shown=SHOWN,
+        names=NAMES,
     script:
         "../scripts/write_verdicts.py"
 
@@ -96,6 +98,7 @@ rule write_guide:
     params:
         code=code_digest("pesloss.report.guide"),
         shown=SHOWN,
+        names=NAMES,
     script:
         "../scripts/write_guide.py"
 
@@ -120,6 +123,7 @@ rule write_report:
     params:
         code=code_digest("pesloss.report.page.write"),
         shown=SHOWN,
+        names=NAMES,
         captions={figure: suite.caption(figure) for figure in FIGURES},
         runs=runs_by_ablation(),
         preset=suite.config.preset,

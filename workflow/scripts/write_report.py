@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pesloss.job.script import job
 from pesloss.report.page.write import Sources, write_report
+from pesloss.report.wording import called
+from pesloss.spec.names import Names
 
-with job(snakemake):
+with job(snakemake), called(Names.of(snakemake.params.names)):
     given = {
         name: [Path(path) for path in snakemake.input[name]]
         for name in ("figures", "claims", "ablations", "datasets")

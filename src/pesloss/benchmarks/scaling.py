@@ -34,6 +34,7 @@ from pesloss.job import provenance
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_table
 from pesloss.model.batches import Batcher
+from pesloss.plan.suite import read_names
 from pesloss.report import drawing, wording
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
@@ -453,8 +454,8 @@ def _steps(axes: Axes, part: pd.DataFrame, x: str) -> None:
         shade = COLOURS.get(str(model))
         low, high = one.step_min_ms, one.step_max_ms
         drawing.whiskered(axes, one[x], one.step_ms, low, high, color=shade)
-    models = wording.ordered(part.model, wording.MODELS)
-    names = [(wording.MODELS.get(m, m), COLOURS.get(m, "#111111")) for m in reversed(models)]
+    models = wording.models(part.model)
+    names = [(wording.model(m), COLOURS.get(m, "#111111")) for m in reversed(models)]
     drawing.coloured_lines(axes, names)
 
 
@@ -478,7 +479,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the tables and the figure into a folder."""
     folder = Path((sys.argv[1:] if arguments is None else arguments)[0])
     models = {name: load(ModelSpec, f"config/models/{name}.yaml") for name in ("schnet", "painn")}
-    write(scaling(models), folder)
+    with wording.called(read_names(Path("config"))):
+        write(scaling(models), folder)
     write_table(folder / "scaling_workflow.csv", workflow_overhead())
     spec = load_dataset_spec("config/datasets/xtb_varied.yaml")
     write_table(folder / "scaling_generation.csv", apart(generation, spec))

@@ -31,6 +31,7 @@ from pesloss.model import pair_kernels
 from pesloss.model.batches import Batch
 from pesloss.model.potential import Potential, Prediction, build_model
 from pesloss.model.schnetpack_import import import_schnetpack
+from pesloss.plan.suite import read_names
 from pesloss.report import drawing, wording
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
@@ -360,7 +361,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for one, (dataset, model) in zip(axes, pairs, strict=True):
         part = table[(table.dataset == dataset) & (table.model == model)]
         _panel(one, part.iloc[::-1])
-        names = (wording.DATASETS.get(dataset, dataset), wording.MODELS.get(model, model))
+        names = (wording.dataset(dataset), wording.model(model))
         one.set_title(", ".join(names), pad=12)  # above the word at the guide line
     words = "thousand atoms per second (bar: median of alternating epochs; line: all of them)"
     figure.supxlabel(words, fontsize=8)
@@ -393,7 +394,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parts.append(
                 benchmark(structures, dataset, load(ModelSpec, f"config/models/{model}.yaml"))
             )
-    write(pd.concat(parts, ignore_index=True), folder)
+    with wording.called(read_names(Path("config"))):
+        write(pd.concat(parts, ignore_index=True), folder)
     return 0
 
 

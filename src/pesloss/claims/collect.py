@@ -7,7 +7,7 @@ import pandas as pd
 
 from pesloss.inference import adjust
 from pesloss.job.files import read_table
-from pesloss.report import wording
+from pesloss.spec.names import claim_number
 
 FAMILY_LEVEL = 0.05
 
@@ -19,7 +19,7 @@ def collect_claims(paths: Sequence[Path | str]) -> pd.DataFrame:
     """
     tables = [table for table in (read_table(path, ("claim",)) for path in paths) if len(table)]
     joined = pd.concat(tables, ignore_index=True) if tables else read_table(paths[0], ("claim",))
-    number = joined.claim.astype(str).map(wording.claim_number)
+    number = joined.claim.astype(str).map(claim_number)
     joined = joined.loc[number.sort_values(kind="stable").index].reset_index(drop=True)
     return corrected(joined) if "p_value" in joined else joined
 

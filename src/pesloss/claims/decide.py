@@ -13,7 +13,7 @@ from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sa
 from pesloss.claims.runs import Comparison, Study
 from pesloss.inference import Estimate, decide, distance_to_edge, seeds_to_decide
 from pesloss.job.errors import PeslossError
-from pesloss.spec.config import Ablation, ClaimSpec
+from pesloss.spec.config import Ablation, Claim
 
 COLUMNS = [
     "claim", "dataset", "model", "loss", "statistic", "estimate", "ci_low", "ci_high", "expected",
@@ -62,7 +62,7 @@ def decide_ablation(
     compared = list(compared)
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
-    for claim in ablation.claims:
+    for claim in statistics.claims_of(ablation, name):
         module = statistics.load(claim.statistic, name)
         for data in _subjects(module.SCOPE, labels, compared):
             described = _described(name, claim, data, module)
@@ -90,13 +90,13 @@ def _subjects(
     return labels.values() if scope == "labels" else compared
 
 
-def _generator(ablation: str, claim: ClaimSpec, dataset: str) -> np.random.Generator:
+def _generator(ablation: str, claim: Claim, dataset: str) -> np.random.Generator:
     text = f"{ablation} {claim.statistic} {sorted(claim.options.items())} {dataset}"
     return np.random.default_rng(zlib.crc32(text.encode()))
 
 
 def _measured(
-    module: Any, claim: ClaimSpec, data: LabelData | Comparison | Study, sampling: Sampling
+    module: Any, claim: Claim, data: LabelData | Comparison | Study, sampling: Sampling
 ) -> Iterator[Measurement | NotMeasurable]:
     """Yield what the claim is about, and what of it has no meaning on the data."""
     groups, n_found = set(), 0
@@ -115,13 +115,13 @@ def _measured(
         yield NotMeasurable("nothing was measured")
 
 
-def _is_about(claim: ClaimSpec, found: Measurement) -> bool:
+def _is_about(claim: Claim, found: Measurement) -> bool:
     of_loss = not claim.losses or found.loss.split("+")[0] in claim.losses
     return of_loss and (claim.groups is None or found.group in claim.groups)
 
 
 def _described(
-    name: str, claim: ClaimSpec, data: LabelData | Comparison | Study, module: Any
+    name: str, claim: Claim, data: LabelData | Comparison | Study, module: Any
 ) -> dict[str, Any]:
     about: dict[str, Any] = {"model": "", "force_loss": "", "metric": "", "variant": ""}
     if isinstance(data, Comparison):
@@ -143,7 +143,7 @@ def _described(
     }
 
 
-def _decided(claim: ClaimSpec, found: Measurement) -> dict[str, Any]:
+def _decided(claim: Claim, found: Measurement) -> dict[str, Any]:
     numbers = (found.estimate, found.low, found.high, claim.expected, claim.margin)
     verdict = decide(*numbers, claim.relation)
     return {
@@ -167,7 +167,7 @@ def _variant(data: LabelData | Comparison | Study, found: Measurement) -> dict[s
     return {"variant": data.variant_of(found.loss)} if isinstance(data, Comparison) else {}
 
 
-def p_value(claim: ClaimSpec, found: Measurement) -> float:
+def p_value(claim: Claim, found: Measurement) -> float:
     """Return the p value of the verdict that the estimate leans to.
 
     Twice the one-sided p at the nearest edge of the margin: p ≤ 1 − level where the claim is

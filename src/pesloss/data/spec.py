@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from pesloss.data import kinds
 from pesloss.job.errors import wrong_value
+from pesloss.spec.names import Titled
 from pesloss.spec.yaml_files import named_files
-from pesloss.spec.yaml_models import Strict, load, parse
+from pesloss.spec.yaml_models import load, parse
 
 FILES = "files"
 SUBSET = "subset"
@@ -20,7 +21,7 @@ Number = Annotated[int, Field(ge=1, le=10**6)]
 Origin = Literal["generated", "drawn", "files", "subset"]
 
 
-class DatasetSpec(Strict):
+class DatasetSpec(Titled):
     """A dataset; its name is the stem of its file."""
 
     description: str = Field(description="what it is, in a sentence")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
-SHOWN = ("TITLE", "PLACE", "COLOUR", "MARKER")
+SHOWN = ("TITLE", "PLACE", "COLOUR", "MARKER", "WORDS", "GROUPS", "MINOR", "WHY")
 """Constants at the top of a file that say how its thing is shown, and change no number."""
 
 

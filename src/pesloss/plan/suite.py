@@ -20,10 +20,12 @@ from pesloss.spec.config_files import (
     check_files,
     check_folder,
     known_presets,
+    read_claims,
     read_more_seeds,
     with_more_seeds,
 )
 from pesloss.spec.manifest import EVALUATION, RECORD
+from pesloss.spec.names import Names, titles
 from pesloss.spec.run import WILDCARDS, Run, settings_of
 from pesloss.spec.settings import ModelSpec
 from pesloss.spec.yaml_files import named_files
@@ -47,6 +49,8 @@ class Suite:
     """Datasets whose files cannot be had here, and why."""
     parents: dict[str, DatasetSpec] = field(default_factory=dict)
     """Datasets that are needed only because subsets are taken from them."""
+    claims: dict[str, str] = field(default_factory=dict)
+    """What claims and questions say, by number."""
     run_pattern: str = WILDCARDS
 
     @classmethod
@@ -89,12 +93,17 @@ class Suite:
         ablations = _with_own(load_all(Ablation, folder / "ablations"), datasets)
         more = read_more_seeds(folder) if more is None else more
         ablations = with_more_seeds(ablations, settings, more, folder)
+        ablations = {
+            name: statistics.completed(ablation, str(folder / "ablations" / f"{name}.yaml"))
+            for name, ablation in ablations.items()
+        }
         for key, wanted, known in (
             ("datasets", settings.datasets, datasets),
             ("ablations", settings.ablations, ablations),
         ):
             check_names(origins.get(key, where), key, wanted or (), known)
-        suite = cls(settings, datasets, load_all(ModelSpec, folder / "models"), ablations)
+        models, claims = load_all(ModelSpec, folder / "models"), read_claims(folder)
+        suite = cls(settings, datasets, models, ablations, claims=claims)
         for name in ablations:
             suite._check(name, folder / "ablations" / f"{name}.yaml")
         suite._check_results(folder.parent, where)
@@ -104,6 +113,8 @@ class Suite:
         ablation, where = self.ablations[name], str(path)
         check_names(where, "datasets", ablation.datasets, self.datasets)
         for place, claim in enumerate(ablation.claims):
+            if claim.claim not in self.claims:
+                raise wrong_value(where, f"claims.{place}.claim", claim.claim, list(self.claims))
             module = statistics.load(claim.statistic, where, claim.options)
             if module.SCOPE != "labels" and ablation.runs is None:
                 raise PeslossError(
@@ -177,6 +188,7 @@ class Suite:
             with_data,
             left_out,
             {name: spec for name, spec in self.datasets.items() if name in parents},
+            self.claims,
         )
         for name, spec in suite.made.items():
             file = f"{folder / 'datasets' / name}.yaml"
@@ -184,6 +196,11 @@ class Suite:
             if size is not None and size < needed:
                 raise wrong_value(file, "n_structures", size, f"{needed} or more, one for a split")
         return suite
+
+    @property
+    def names(self) -> Names:
+        """What the datasets and models of the suite, and all claims, are called."""
+        return Names(titles(self.datasets), titles(self.models), self.claims)
 
     @property
     def made(self) -> dict[str, DatasetSpec]:
@@ -288,6 +305,12 @@ class Suite:
     def caption(self, figure: str) -> str:
         """Return what is to be seen in a figure: the ``CAPTION`` of its file."""
         return str(_constant(figure, "CAPTION"))
+
+
+def read_names(folder: Path) -> Names:
+    """Return what all in the folder config/ is called, for what is written without a plan."""
+    models = load_all(ModelSpec, folder / "models")
+    return Names(titles(_datasets(folder / "datasets")), titles(models), read_claims(folder))
 
 
 def _datasets(folder: Path) -> dict[str, DatasetSpec]:

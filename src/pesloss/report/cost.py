@@ -10,8 +10,8 @@ import pandas as pd
 from pesloss.job import provenance
 from pesloss.job.files import is_scratch, read_json, read_table
 from pesloss.job.script import COST_SUFFIX
-from pesloss.report import wording
 from pesloss.spec.manifest import read_manifest
+from pesloss.spec.names import claim_number
 from pesloss.spec.run import RUN_COLUMNS, Run, settings_of
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 
@@ -141,7 +141,7 @@ def cost_by_claim(costs: pd.DataFrame) -> pd.DataFrame:
     shares = costs.assign(claim=names, seconds=costs.seconds / names.map(len).clip(lower=1))
     long = shares.explode("claim").dropna(subset="claim")
     found = long.groupby("claim").agg(ablations=("ablation", "nunique"), seconds=("seconds", "sum"))
-    order = sorted(found.index, key=wording.claim_number)
+    order = sorted(found.index, key=claim_number)
     return found.loc[order].reset_index()
 
 

@@ -245,11 +245,11 @@ def by_dataset(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the pairs (dataset, model) of a table in the order figures show them."""
     pairs = set(zip(table.dataset, table.model if "model" in table else [""] * len(table),
                     strict=True))  # fmt: skip
-    datasets = wording.ordered((dataset for dataset, _ in pairs), wording.DATASETS)
-    models = wording.ordered((model for _, model in pairs), wording.MODELS)
+    datasets = wording.datasets((dataset for dataset, _ in pairs))
+    models = wording.models((model for _, model in pairs))
     return [(d, m) for d in datasets for m in models if (d, m) in pairs]
 
 
 def losses_in(table: pd.DataFrame, column: str = "energy_loss") -> list[str]:
     """Return the losses of a table in the order figures show them, without control losses."""
-    return wording.ordered((n for n in table[column] if not is_control(str(n))), wording.LOSSES)
+    return wording.losses(n for n in table[column] if not is_control(str(n)))

@@ -28,15 +28,15 @@ def exponent_table(claims: pd.DataFrame, best: pd.DataFrame | None = None) -> st
         the best p of weights 1/N^p for a linear model.
     """
     labels, energies, within = _growths(claims)
-    losses = wording.ordered(energies.loss, wording.LOSSES)
+    losses = wording.losses(energies.loss)
     heads = ["data", "labels", "labels within one phase"]
     heads += [f"errors, {wording.loss(name)}" for name in losses]
     heads += ["errors within one phase, all losses"] if len(within) else []
     heads += [] if best is None else ["best p, linear model"]
     lines = [table_row(*heads), table_row(*["---"] * len(heads))]
-    for dataset in wording.ordered(labels.dataset, wording.DATASETS):
+    for dataset in wording.datasets(labels.dataset):
         about, trained = labels[labels.dataset == dataset], energies[energies.dataset == dataset]
-        for model in wording.ordered(trained.model, wording.MODELS) or [""]:
+        for model in wording.models(trained.model) or [""]:
             errors = trained[trained.model == model]
             cells = [_cell(errors[errors.loss == loss]) for loss in losses]
             first = model in ("", "schnet")
@@ -81,7 +81,7 @@ def primary_rows(
     labels, energies, _ = _growths(claims)
     rows: list[tuple[str, ...]] = []
     found = set(labels.dataset) - set(datasets.dataset[datasets.matter == "drawn"])
-    for dataset in wording.ordered(found, wording.DATASETS):
+    for dataset in wording.datasets(found):
         about = labels[(labels.dataset == dataset) & (labels.options == "estimator=gamma")]
         errors = energies[(energies.dataset == dataset) & energies.model.isin(["", "schnet"])]
         p = "" if best is None else _best(best[best.dataset == dataset])

@@ -7,6 +7,7 @@ import pandas as pd
 from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.report import wording
 from pesloss.report.verdicts import ANSWERS, marks, table_row
+from pesloss.spec.names import claim_number, is_claim
 
 MATTER = {
     "drawn": "drawn as the proposal assumes",
@@ -74,7 +75,7 @@ def answers(
     )
     controls = claims[claims.must_be != ""]
     drawn = set(datasets.dataset[datasets.matter == "drawn"])
-    tested = claims[(claims.must_be == "") & claims.claim.isin(wording.TWELVE)]
+    tested = claims[(claims.must_be == "") & claims.claim.map(is_claim).astype(bool)]
     tested = tested[~tested.dataset.isin(drawn)]
     *growth_lines, every = headlines(with_corrected_verdicts(tested))
     growth = " ".join(growth_lines)
@@ -118,7 +119,7 @@ def claim_table(claims: pd.DataFrame, datasets: pd.DataFrame) -> str:
     claims = claims.assign(
         **{name: claims[name].fillna("").astype(str) for name in ("options", "must_be")}
     )
-    claims = claims[(claims.must_be == "") & claims.claim.isin(wording.TWELVE)]
+    claims = claims[(claims.must_be == "") & claims.claim.map(is_claim).astype(bool)]
     claims = with_corrected_verdicts(claims)
     kinds = dict(zip(datasets.dataset, datasets.matter, strict=True))
     matter = claims.dataset.map(lambda name: kinds.get(name, "several"))
@@ -128,7 +129,7 @@ def claim_table(claims: pd.DataFrame, datasets: pd.DataFrame) -> str:
         table_row("claim", *(MATTER[name] for name in shown)),
         table_row(*["---"] * (len(shown) + 1)),
     ]
-    for name in sorted(set(claims.claim), key=wording.claim_number):
+    for name in sorted(set(claims.claim), key=claim_number):
         verdicts = claims[claims.claim == name].verdict
         cells = [marks(verdicts[matter == kind]).replace(" ", "\u00a0") for kind in shown]
         lines.append(table_row(wording.claim(name), *cells))
@@ -139,7 +140,7 @@ def data_table(datasets: pd.DataFrame) -> str:
     """Write what the data are: one row a dataset of ``results/tables/datasets.csv``."""
     heads = ("data", "structures", "atoms (median)", "species", "left out", "what it is")
     lines = [table_row(*heads), table_row("---", "--:", "--:", "---", "--:", "---")]
-    for name in wording.ordered(datasets.dataset, wording.DATASETS):
+    for name in wording.datasets(datasets.dataset):
         about = datasets[datasets.dataset == name].iloc[0]
         cells = (str(about.n_structures), atoms(about), species(about), str(about.n_left_out))
         lines.append(table_row(wording.dataset(name), *cells, str(about.description)))

@@ -15,6 +15,7 @@ from pesloss.claims.advice import BETTER, LEADER, ONE_SEED, OPEN, WORSE
 from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.report import wording
 from pesloss.report.verdicts import counts, number, table_row
+from pesloss.spec.names import claim_number, is_claim
 
 UNIT = ["dataset", "model"]
 CORRECTED = "corrected together for their number (Holm, 5 %)"
@@ -92,7 +93,7 @@ def _any(rows: pd.DataFrame, loss: str) -> bool:
 
 
 def _in_order(table: pd.DataFrame) -> list[str]:
-    return wording.ordered(table.energy_loss, wording.LOSSES)
+    return wording.losses(table.energy_loss)
 
 
 def _of_loss(tested: pd.DataFrame, compared: pd.DataFrame, loss: str) -> str:
@@ -162,9 +163,9 @@ def _label_growth(claims: pd.DataFrame) -> dict[str, str]:
 
 def _which_loss(compared: pd.DataFrame, growth: dict[str, str]) -> Section:
     rows = []
-    for dataset in wording.ordered(compared.dataset, wording.DATASETS):
+    for dataset in wording.datasets(compared.dataset):
         of_data = compared[compared.dataset == dataset]
-        for model in wording.ordered(of_data.model, wording.MODELS):
+        for model in wording.models(of_data.model):
             part = of_data[of_data.model == model]
             leader = part[part.leads.astype(bool)].iloc[0]
             weight = f"{leader.force_weight:g}" + ("" if leader.n_weights > 1 else " (only one)")
@@ -209,7 +210,7 @@ def _told_apart(part: pd.DataFrame) -> str:
 def _one_weight(carried: pd.DataFrame) -> Section:
     rows = tuple(
         (
-            wording.MODELS.get(row.model, row.model),
+            wording.model(row.model),
             wording.loss(str(row.energy_loss)),
             _percent(row.mean_excess),
             f"{_percent(row.worst_excess)} ({wording.dataset(str(row.worst_dataset))})",
@@ -233,8 +234,8 @@ def _one_weight(carried: pd.DataFrame) -> Section:
 def _how_sure(claims: pd.DataFrame) -> Section:
     rows = tuple(
         (wording.claim(name), *(_counted(claims, name, s) for s in ("labels", "errors")))
-        for name in sorted(set(claims.claim), key=wording.claim_number)
-        if name in wording.TWELVE
+        for name in sorted(set(claims.claim), key=claim_number)
+        if is_claim(name)
     )
     text = ("All measurements of each claim, corrected within the claim (Holm, 5 %).",)
     return Section("How sure", text, ("claim", "labels", "errors of models"), rows)
@@ -246,7 +247,7 @@ def _counted(claims: pd.DataFrame, name: str, subject: str) -> str:
 
 def _not_to_believe(claims: pd.DataFrame) -> Section:
     said, open_ones = [], []
-    for name in sorted(set(claims.claim) & set(wording.TWELVE), key=wording.claim_number):
+    for name in sorted(filter(is_claim, set(claims.claim)), key=claim_number):
         rows = claims[claims.claim == name]
         against = set(rows[rows.verdict == "contradicted"].dataset)
         favour = set(rows[rows.verdict == "supported"].dataset)

@@ -18,9 +18,11 @@ from pesloss.job.files import (
     write_text,
 )
 from pesloss.job.surroundings import SCRATCH, run, writing
+from pesloss.plan.suite import read_names
 from pesloss.report.exponents import primary_table
 from pesloss.report.glance import answered, answers
 from pesloss.report.verdicts import splice
+from pesloss.report.wording import called
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",
@@ -145,7 +147,8 @@ def _keep_and_splice() -> None:
     keep_reference(Path("results"), Path("results/reference"))
     readme = Path("README.md")
     text = readme.read_text(encoding="utf-8")
-    write_text(readme, readme_with_tables(text, Path("results/reference")))
+    with called(read_names(Path("config"))):
+        write_text(readme, readme_with_tables(text, Path("results/reference")))
 
 
 if __name__ == "__main__":

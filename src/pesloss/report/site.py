@@ -5,11 +5,12 @@ from pathlib import Path
 
 from pesloss.job.code_digest import constants
 from pesloss.job.files import read_json, read_table, write_text
-from pesloss.plan.suite import FIGURES
+from pesloss.plan.suite import FIGURES, read_names
 from pesloss.report.exponents import exponent_table
 from pesloss.report.glance import answered, answers, claim_table, data_table
 from pesloss.report.reference import in_short, source_line
 from pesloss.report.verdicts import run_times
+from pesloss.report.wording import called
 
 
 def write_pages(project: Path, folder: Path) -> None:
@@ -18,14 +19,15 @@ def write_pages(project: Path, folder: Path) -> None:
     Parameters
     ----------
     project
-        The checkout; its ``results/reference`` is read.
+        The checkout; its ``results/reference`` is read, and titles in its ``config``.
     folder
         Below ``docs``; pages include what is written there.
     """
     reference = project / "results" / "reference"
     pages = {"answers": answers_page, "claims": claims_page}
-    for name, page in pages.items():
-        write_text(folder / f"{name}.md", page(reference))
+    with called(read_names(project / "config")):
+        for name, page in pages.items():
+            write_text(folder / f"{name}.md", page(reference))
     images = os.path.relpath(reference / "figures", folder)
     write_text(folder / "gallery.md", gallery_page(reference / "figures", images))
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.job.errors import PeslossError
 from pesloss.report import wording
+from pesloss.spec.names import claim_number
 
 ANSWERS = ("supported", "contradicted", "undecided")
 MARKS = {"supported": "✔", "contradicted": "✘", "undecided": "?", "not_measurable": "–"}
@@ -16,7 +17,6 @@ HEADING = "| claim | data | of | estimate [95 % interval] | expected | verdict |
 RULE = "|---|---|---|---|---|---|"
 GROUPS = {"by=size_group": "size groups", "by=composition_group": "composition groups",
           "by=phase": "phases"}  # fmt: skip
-KINDS = {"force_moment": "species", "error_bias_share": "size groups"}
 TEXT = ("model", "loss", "group", "options", "must_be", "subject", "metric", "variant", "relation")
 
 SUBJECTS = {
@@ -37,9 +37,6 @@ CELL = [
     "ablation",
 ]
 USUAL = ("", "schnet")
-
-# Left out of the table, not of the counts: another statistic of the claim says nearly the same.
-MINOR = ("moment=mean", "moment=tail", "metric=mae", "metric=huber")
 
 
 def verdict_table(claims: pd.DataFrame) -> str:
@@ -65,15 +62,20 @@ def verdict_table(claims: pd.DataFrame) -> str:
 
 
 def _minor(claims: pd.DataFrame) -> pd.Series:
-    return claims.options.map(lambda text: bool(set(text.split()) & set(MINOR))).astype(bool)
+    """Tell which measurements have an option that their statistic calls minor."""
+    said = [
+        not set(options.split()).isdisjoint(wording.of_statistic(name).get("MINOR", ()))
+        for name, options in zip(claims.statistic, claims.options, strict=True)
+    ]
+    return pd.Series(said, index=claims.index, dtype=bool)
 
 
 def _claims(shown: pd.DataFrame) -> str:
     lines, previous = [HEADING, RULE], ""
-    datasets = wording.ordered(shown.dataset, wording.DATASETS)
-    models = wording.ordered(shown.model, wording.MODELS)
+    datasets = wording.datasets(shown.dataset)
+    models = wording.models(shown.model)
     placed = shown.assign(
-        number=shown.claim.map(wording.claim_number),
+        number=shown.claim.map(claim_number),
         place=shown.dataset.map(datasets.index),
         other_model=shown.model.map(lambda name: models.index(name) if name not in USUAL else -1),
         later=shown.subject != "labels",
@@ -94,7 +96,7 @@ def table_row(*cells: str) -> str:
 
 def _cells(rows: pd.DataFrame) -> Iterator[list[str]]:
     """Yield what, estimate, expected and verdict, one a measurement or set of groups."""
-    ranked = rows.assign(order=rows.loss.map(wording.ordered(rows.loss, wording.LOSSES).index))
+    ranked = rows.assign(order=rows.loss.map(wording.losses(rows.loss).index))
     kind = ranked.groupby(["subject", "statistic", "options"], sort=False).ngroup()
     ranked = ranked.assign(kind=kind).sort_values(["kind", "order"], kind="stable")
     for _, part in ranked.groupby(CELL, sort=False, dropna=False):
@@ -161,7 +163,7 @@ def marks(verdicts: pd.Series) -> str:
 def _counts(part: pd.DataFrame) -> str:
     options = part.iloc[0].options.split()
     kind = next((GROUPS[option] for option in options if option in GROUPS), "groups")
-    kind = KINDS.get(part.iloc[0].statistic, kind)
+    kind = wording.of_statistic(part.iloc[0].statistic).get("GROUPS", kind)
     return f"{len(part)} {kind}: {marks(part.verdict)}"
 
 
@@ -170,7 +172,7 @@ def _summary(claims: pd.DataFrame) -> str:
     lines = []
     for subject, words in SUBJECTS.items():
         rows = claims[claims.subject == subject]
-        names = sorted(set(rows.claim), key=wording.claim_number)
+        names = sorted(set(rows.claim), key=claim_number)
         texts = [f"**{name}** {counts(rows[rows.claim == name].verdict)}" for name in names]
         if texts:
             lines.append(f"- {words}, all measurements: {'; '.join(texts)}.")

@@ -1,6 +1,7 @@
 """What config.yaml and the files of ablations may say, and what each key means."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
 
@@ -17,6 +18,8 @@ Split = Literal["train", "validation", "test"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 FOLDER = re.compile(r"[A-Za-z0-9_./-]+")
 PROJECT = ("config", "docs", "profiles", "results/reference", "src", "tests", "workflow")
+Expected = Annotated[float, Field(ge=-1e9, le=1e9)]
+Margin = Annotated[float, Field(ge=0, le=1e9)]
 Outcome = Literal["supported", "contradicted", "undecided", "not_measurable"]
 
 
@@ -85,9 +88,7 @@ def _check_varied(key: str, value: float | str) -> None:
 class ClaimSpec(Strict):
     """One claim: a statistic, what it should be, and how sure one must be."""
 
-    claim: str = Field(
-        pattern=r"^(C([1-9]|1[0-2])|Q[1-5])$", description="claim, or question beyond them"
-    )
+    claim: str = Field(description="file in config/claims: claim, or question beyond them")
     statistic: str = Field(description="file in src/pesloss/claims/measures")
     options: dict[str, str | float | int] = Field({}, description="arguments of the statistic")
     losses: tuple[str, ...] | None = Field(None, description="energy losses it is about")
@@ -95,13 +96,17 @@ class ClaimSpec(Strict):
         None, description="groups it is about (of sizes, species, phases); left out: all"
     )
     relation: Relation = Field("equals", description="how the statistic relates to `expected`")
-    expected: Annotated[float, Field(ge=-1e9, le=1e9)] = Field(
-        description="the value under the claim"
+    expected: Expected | None = Field(
+        None, description="the value under the claim; left out: that of the statistic"
     )
-    margin: Annotated[float, Field(ge=0, le=1e9)] = Field(
-        description="the difference that does not matter"
+    margin: Margin | None = Field(
+        None, description="the difference that does not matter; left out: that of the statistic"
     )
-    why: str | None = Field(None, description="where `expected` and `margin` come from")
+    why: str | None = Field(
+        None,
+        description="where `expected` and `margin` come from; left out: what the statistic says of "
+        "its own",
+    )
     level: float = Field(0.95, gt=0.5, le=0.9999, description="confidence level of the interval")
     must_be: Outcome | None = Field(
         None,
@@ -111,6 +116,13 @@ class ClaimSpec(Strict):
 
     def __str__(self) -> str:
         return f"{self.claim} {self.statistic}"
+
+
+class Claim(ClaimSpec):
+    """A claim whose expected value and margin are known (`pesloss.claims.measures.claims_of`)."""
+
+    expected: Expected
+    margin: Margin
 
 
 class Ablation(Strict):
@@ -123,25 +135,27 @@ class Ablation(Strict):
     )
     runs: RunGrid | None = Field(None, description="trainings; left out: labels only")
     why: str | None = Field(
-        None, description="why these values and margins, where claims do not say it themselves"
+        None, description="why these data, runs and values, where claims do not say it themselves"
     )
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="what is decided")
 
     @model_validator(mode="after")
     def _claims_have_a_subject(self) -> "Ablation":
-        keys = [
-            (c.claim, c.statistic, c.losses, c.groups, str(c.options), c.expected)
-            for c in self.claims
-        ]
-        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        twice = repeated(self.claims)
         if twice is not None:
-            raise ValueError(f"claims: {twice[0]} {twice[1]} is listed twice; allowed: once")
+            raise ValueError(f"claims: {twice} is listed twice; allowed: once")
         trained = self.runs.energy_losses if self.runs else ()
         for loss in (loss for claim in self.claims for loss in claim.losses or ()):
             if loss not in trained:
                 allowed = ", ".join(trained) or "none without runs"
                 raise ValueError(f"claims.losses is {loss!r}; allowed: {allowed}")
         return self
+
+
+def repeated(claims: Sequence[ClaimSpec]) -> ClaimSpec | None:
+    """Return the first claim that says what one before it says; None where there is none."""
+    keys = [(c.claim, c.statistic, c.losses, c.groups, str(c.options), c.expected) for c in claims]
+    return next((claims[i] for i, key in enumerate(keys) if key in keys[:i]), None)
 
 
 class Limits(Strict):

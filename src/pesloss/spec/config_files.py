@@ -8,12 +8,13 @@ from typing import Any
 
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.spec.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
+from pesloss.spec.names import CLAIM, ClaimText, claim_number
 from pesloss.spec.yaml_files import names_in, parse_yaml, read_yaml
 from pesloss.spec.yaml_models import check_names, load, load_all, parse
 
 DEFAULT = "default"
 MORE_SEEDS = "more_seeds.yaml"
-FOLDERS = ("ablations", "datasets", "models", "presets")
+FOLDERS = ("ablations", "claims", "datasets", "models", "presets")
 FILES = ("config.yaml", MORE_SEEDS)
 
 
@@ -61,6 +62,16 @@ def as_typed(config: object) -> Any:
     if isinstance(config, str) and re.fullmatch(r"[-+.\w]+", config):
         return parse_yaml(config, "--config")
     return config
+
+
+def read_claims(folder: Path) -> dict[str, str]:
+    """Return what each claim and question says, by its number: the files of config/claims."""
+    found = {name: spec.title for name, spec in load_all(ClaimText, folder / "claims").items()}
+    for name in found:
+        if not CLAIM.fullmatch(name):
+            allowed = "C or Q and a number: C1 for a claim, Q1 for a question beyond the claims"
+            raise wrong_value(str(folder / "claims"), "file", f"{name}.yaml", allowed)
+    return {name: found[name] for name in sorted(found, key=claim_number)}
 
 
 def known_presets(folder: Path) -> list[str]:

@@ -6,7 +6,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pesloss.job.errors import PeslossError, wrong_value
-from pesloss.spec.settings import ModelSpec, TrainingSpec, typed
+from pesloss.spec.settings import (
+    MODEL_SETTINGS,
+    TRAINING_SETTINGS,
+    ModelSpec,
+    TrainingSpec,
+    typed,
+)
 from pesloss.spec.yaml_models import parse
 
 BASE = "base"
@@ -122,10 +128,7 @@ def settings_of(
         Naming ``where`` (left out: the run) and the setting that does not exist or cannot be so.
     """
     where = where or f"run {run.folder}"
-    kinds = {
-        **dict.fromkeys(TrainingSpec.model_fields, 1),
-        **dict.fromkeys(ModelSpec.model_fields, 0),
-    }
+    kinds = {**dict.fromkeys(TRAINING_SETTINGS, 1), **dict.fromkeys(MODEL_SETTINGS, 0)}
     changed: list[dict[str, Any]] = [model.model_dump(), training.model_dump()]
     for key, value in run.changes:
         if key not in kinds:

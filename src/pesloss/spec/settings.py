@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pesloss.spec.names import Titled
 from pesloss.spec.yaml_models import Count, PositiveFloat, Strict
 
 Device = Literal["cpu", "auto"]
 Factor = Annotated[float, Field(ge=1e-9, le=1e9)]
 
 
-class ModelSpec(Strict):
+class ModelSpec(Titled):
     """config/models/NAME.yaml: a SchNetPack model, the same for every loss."""
 
     representation: Literal["schnet", "painn"] = Field(description="SchNetPack representation")
@@ -61,7 +62,9 @@ class TrainingSpec(Strict):
         return shares
 
 
-SETTINGS = {**TrainingSpec.model_fields, **ModelSpec.model_fields}
+TRAINING_SETTINGS = dict(TrainingSpec.model_fields)
+MODEL_SETTINGS = {key: f for key, f in ModelSpec.model_fields.items() if not f.exclude}
+SETTINGS = {**TRAINING_SETTINGS, **MODEL_SETTINGS}
 NUMBERS = sorted(key for key, field in SETTINGS.items() if type(field.default) in (int, float))
 
 

@@ -12,6 +12,23 @@ from pesloss.claims.runs import Study
 from pesloss.claims.weights import DECADES_TO_BOHR, Transfer, at_edge
 
 TITLE = "decades between best weights"
+WORDS = {
+    "units=one": "(eV and Å)",
+    "units=several": "(any unit)",
+    "against=nothing": "",
+    "against=standardized": "beyond the standardized loss's",
+}
+EXPECTED = 0
+MARGIN = {"against=standardized": 0.1, "": 0.5}
+WHY = {
+    "against=standardized": (
+        "0 is a spread as large as the standardized loss's; a tenth of a decade is a factor 1.26."
+    ),
+    "": (
+        "Best weights that transfer have no spread. Half a decade is half a step of the sweep, a "
+        "factor of three: the nearest weight of the sweep is the same."
+    ),
+}
 SCOPE = "ablation"
 OPTIONS = {"units": ("one", "several"), "against": ("nothing", "standardized")}
 

@@ -13,6 +13,13 @@ from pesloss.claims.runs import Comparison, Study, families
 from pesloss.job.errors import PeslossError
 
 TITLE = "small model less large model"
+EXPECTED = 0
+MARGIN = 0.095
+WHY = (
+    "The smallest model's shift less the largest model's: 0 where size does not matter. A small "
+    "model has to choose more, so the effect has the sign of the shift and its margin: 0.095 = "
+    "log 1.1 is ten per cent."
+)
 SCOPE = "ablation"
 
 

@@ -14,6 +14,12 @@ from pesloss.claims.runs import Comparison, cell_mean, families
 from pesloss.statistics.dataset import OTHER
 
 TITLE = "one composition against another"
+EXPECTED = 0
+MARGIN = 0.095
+WHY = (
+    "0: no group of compositions is served at the expense of another. The groups are named such "
+    "that a shift is above 0. 0.095 = log 1.1 is ten per cent."
+)
 SCOPE = "runs"
 
 

@@ -10,6 +10,14 @@ from pesloss.claims.measures._options import choose
 from pesloss.claims.runs import Comparison
 
 TITLE = "share of bias in squared error"
+WORDS = {"by=phase": "by phase", "by=composition_group": "by composition"}
+GROUPS = "size groups"
+EXPECTED = 0
+MARGIN = 0.2
+WHY = (
+    "The proposal's errors are independent: no bias. A bias with a fifth of the mean square makes "
+    "errors twelve per cent larger than the spread alone."
+)
 SCOPE = "runs"
 OPTIONS = {"by": BY}
 

@@ -9,6 +9,20 @@ from pesloss.claims.measures._options import choose, metric
 from pesloss.claims.runs import Comparison
 
 TITLE = "log ratio of"
+WORDS = {"metric=mse": "MSE", "metric=mae": "MAE"}
+MINOR = ("metric=mae",)
+EXPECTED = 0
+MARGIN = {"metric=mae": 0.203, "": 0.405}
+WHY = {
+    "metric=mae": (
+        "0: composition does not matter. 0.203 = ½ log 1.5: a mean absolute error goes as the "
+        "root of a mean square."
+    ),
+    "": (
+        "0: composition does not matter. 0.405 = log 1.5: two composition groups may differ by a "
+        "factor 1.5 in mean square."
+    ),
+}
 SCOPE = "runs"
 OPTIONS = {"metric": ("mse", "mae")}
 

@@ -13,6 +13,19 @@ from pesloss.claims.measures._slopes import slope_interval
 from pesloss.claims.runs import Comparison
 
 TITLE = "exponent"
+WORDS = {"of=energy": "(energies)", "of=forces": "of forces", "by=phase": "by phase"}
+EXPECTED = {"of=forces": 0, "": 0.5}
+MARGIN = 0.1
+WHY = {
+    "of=forces": (
+        "Forces belong to atoms, so their exponent is 0. 0.1 is a fifth of the distance between ½ "
+        "and 1; over two decades of size it makes a factor 1.6."
+    ),
+    "": (
+        "½ is what the proposal expects of energies, also within one phase. 0.1 is a fifth of the "
+        "distance between ½ and 1; over two decades of size it makes a factor 1.6."
+    ),
+}
 SCOPE = "runs"
 OPTIONS = {"of": ("energy", "forces"), "by": ("", "phase")}
 SMALLEST_GROUP = 40

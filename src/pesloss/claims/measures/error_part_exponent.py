@@ -10,6 +10,24 @@ from pesloss.claims.measures._options import choose
 from pesloss.claims.runs import Comparison
 
 TITLE = "exponent of"
+WORDS = {
+    "part=spread": "spread",
+    "part=bias": "bias",
+    "by=phase": "by phase",
+    "by=composition_group": "by composition",
+}
+EXPECTED = {"part=bias": 1, "": 0.5}
+MARGIN = 0.1
+WHY = {
+    "part=bias": (
+        "A bias that is the same for every atom grows with 1. 0.1 is a fifth of the distance "
+        "between ½ and 1; over two decades of size it makes a factor 1.6."
+    ),
+    "": (
+        "The proposal's errors are independent: their spread grows with ½. 0.1 is a fifth of the "
+        "distance between ½ and 1; over two decades of size it makes a factor 1.6."
+    ),
+}
 SCOPE = "runs"
 OPTIONS = {"part": ("spread", "bias"), "by": BY}
 

@@ -10,6 +10,12 @@ from pesloss.claims.measures._options import choose
 from pesloss.claims.measures._slopes import slope_interval
 
 TITLE = "exponent"
+EXPECTED = 0
+MARGIN = 0.1
+WHY = (
+    "Forces belong to atoms, so their exponent is 0. 0.1 is a fifth of the distance between ½ and "
+    "1; over two decades of size it makes a factor 1.6."
+)
 SCOPE = "labels"
 
 

@@ -8,6 +8,17 @@ from pesloss.claims.measures._options import choose
 from pesloss.claims.runs import cell_mean, families
 
 TITLE = ""
+WORDS = {"moment=variance": "variance", "moment=tail": "tail"}
+MINOR = ("moment=tail",)
+GROUPS = "species"
+EXPECTED = {"moment=tail": 0.01, "": 1}
+MARGIN = {"moment=tail": 0.01, "": 0.2}
+WHY = {
+    "moment=tail": (
+        "One in a hundred of a normal variable lies beyond ±2.576; up to two are let pass."
+    ),
+    "": "A unit normal variable has variance 1; 0.2 is ten per cent of a standard deviation.",
+}
 SCOPE = "labels"
 OPTIONS = {"moment": ("variance", "tail")}
 SMALLEST_GROUP = 20

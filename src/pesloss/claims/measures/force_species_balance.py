@@ -11,6 +11,12 @@ from pesloss.claims.measures._options import choose
 from pesloss.claims.runs import Comparison, cell_mean
 
 TITLE = "spread over species"
+EXPECTED = 0
+MARGIN = 0.1
+WHY = (
+    "A spread over species of log(RMSE_z / η_z): 0 is perfect balance, 0.1 about ten per cent of "
+    "error."
+)
 SCOPE = "runs"
 RUN_INPUTS = ("atoms.csv.gz",)
 SMALLEST_GROUP = 20

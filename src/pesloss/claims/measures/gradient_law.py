@@ -15,6 +15,12 @@ from pesloss.claims.runs import Comparison, families
 from pesloss.inference import exponent_of
 
 TITLE = "exponent of gradient less α + β − p"
+EXPECTED = 0
+MARGIN = 0.1
+WHY = (
+    "0 where errors and gradients of energies are independent at a given size. 0.1 is a fifth of "
+    "the distance between ½ and 1; over two decades of size it makes a factor 1.6."
+)
 SCOPE = "runs"
 RUN_INPUTS = ("gradient_signal.csv", "loss_signal.csv.gz")
 STANDARDIZED = "standardized"

@@ -12,6 +12,12 @@ from pesloss.claims.measures._slopes import slope_interval
 from pesloss.claims.runs import Comparison
 
 TITLE = "slope of gradient share"
+EXPECTED = 0
+MARGIN = 0.2
+WHY = (
+    "Shares of the gradient go as N^(α + β − p): alike for standardized (p = 1) if α and β are ½, "
+    "as N for raw, as 1/N for per-atom. 0.2 is 0.1 in α."
+)
 SCOPE = "runs"
 RUN_INPUTS = ("gradient_signal.csv",)
 OPTIONS = {"of": ("energy_gradient", "energy_jacobian", "force_gradient")}

@@ -12,6 +12,13 @@ from pesloss.claims.measures._slopes import slope_interval
 from pesloss.claims.runs import Comparison
 
 TITLE = "exponent of ‖∂Ê/∂θ‖"
+WORDS = {"at=end": "after training", "at=start": "before training"}
+EXPECTED = 0.5
+MARGIN = 0.1
+WHY = (
+    "β is ½ where the gradients of atoms add like noise, and 1 where they add up. 0.1 is a fifth "
+    "of the distance between ½ and 1; over two decades of size it makes a factor 1.6."
+)
 SCOPE = "runs"
 RUN_INPUTS = ("gradient_signal.csv",)
 OPTIONS = {"at": ("end", "start")}

@@ -8,6 +8,20 @@ from pesloss.claims.measures._groups import group_ratio
 from pesloss.claims.measures._options import choose, metric
 
 TITLE = "log ratio of"
+WORDS = {"metric=mse": "MSE", "metric=mae": "MAE", "metric=huber": "Huber"}
+MINOR = ("metric=mae", "metric=huber")
+EXPECTED = 0
+MARGIN = {"metric=mae": 0.203, "": 0.405}
+WHY = {
+    "metric=mae": (
+        "0: composition does not matter. 0.203 = ½ log 1.5: a mean absolute error goes as the "
+        "root of a mean square."
+    ),
+    "": (
+        "0: composition does not matter. 0.405 = log 1.5: two composition groups may differ by a "
+        "factor 1.5 in mean square."
+    ),
+}
 SCOPE = "labels"
 OPTIONS = {"metric": ("mse", "mae", "huber")}
 

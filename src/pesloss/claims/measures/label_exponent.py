@@ -11,6 +11,13 @@ from pesloss.claims.measures._options import choose
 from pesloss.claims.measures._slopes import slope_interval
 
 TITLE = "exponent"
+WORDS = {"estimator=gamma": "(gamma)", "estimator=line": "(line)", "by=phase": "by phase"}
+EXPECTED = 0.5
+MARGIN = 0.1
+WHY = (
+    "½ is what the proposal expects, whatever the phase. 0.1 is a fifth of the distance between ½ "
+    "and 1; over two decades of size it makes a factor 1.6."
+)
 SCOPE = "labels"
 OPTIONS = {"estimator": ("gamma", "line"), "by": ("", "phase")}
 SMALLEST_GROUP = 40

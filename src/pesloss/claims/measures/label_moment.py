@@ -11,6 +11,24 @@ from pesloss.claims.runs import cell_mean, families
 from pesloss.statistics.tail import TAIL
 
 TITLE = ""
+WORDS = {
+    "moment=variance": "variance",
+    "moment=mean": "mean",
+    "moment=tail": "tail",
+    "by=size_group": "by size",
+    "by=composition_group": "by composition",
+    "by=phase": "by phase",
+}
+MINOR = ("moment=mean", "moment=tail")
+EXPECTED = {"moment=mean": 0, "moment=tail": 0.01, "": 1}
+MARGIN = {"moment=mean": 0.1, "moment=tail": 0.01, "": 0.2}
+WHY = {
+    "moment=mean": "A unit normal variable has mean 0; 0.1 is a tenth of the standard deviation.",
+    "moment=tail": (
+        "One in a hundred of a normal variable lies beyond ±2.576; up to two are let pass."
+    ),
+    "": "A unit normal variable has variance 1; 0.2 is ten per cent of a standard deviation.",
+}
 SCOPE = "labels"
 OPTIONS = {
     "moment": ("variance", "mean", "tail"),

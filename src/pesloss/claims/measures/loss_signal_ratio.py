@@ -13,6 +13,12 @@ from pesloss.claims.measures.loss_signal_slope import last_window
 from pesloss.claims.runs import Comparison
 
 TITLE = "log ratio of loss shares"
+EXPECTED = 0
+MARGIN = 0.405
+WHY = (
+    "0: composition does not matter. 0.405 = log 1.5: two composition groups may differ by a "
+    "factor 1.5 in their share of the loss."
+)
 SCOPE = "runs"
 RUN_INPUTS = ("loss_signal.csv.gz",)
 

@@ -12,6 +12,12 @@ from pesloss.claims.measures._slopes import slope_interval
 from pesloss.claims.runs import Comparison
 
 TITLE = "slope of loss share"
+EXPECTED = 0
+MARGIN = 0.2
+WHY = (
+    "Shares of the loss go as N^(2α − p): alike for standardized (p = 1) if α is ½, as N for raw, "
+    "as 1/N for per-atom. 0.2 is 0.1 in α."
+)
 SCOPE = "runs"
 RUN_INPUTS = ("loss_signal.csv.gz",)
 

@@ -13,6 +13,21 @@ from pesloss.evaluation.score import score_of_means, score_terms
 from pesloss.inference import mean_over_seeds, seed_means
 
 TITLE = "log ratio of errors"
+WORDS = {
+    "of=energy": "(energies)",
+    "of=energy_per_atom": "(energies per atom)",
+    "of=forces": "of forces",
+    "of=score": "(energies and forces)",
+    "against=standardized": "against standardized",
+    "against=per_atom": "against 1/N",
+    "against=raw": "against raw",
+    "weights=all": "at all weights",
+}
+EXPECTED = 0
+MARGIN = 0.095
+WHY = (
+    "Logarithms of errors: 0 is no difference between the losses. 0.095 = log 1.1 is ten per cent."
+)
 SCOPE = "runs"
 REFERENCE = "standardized"
 LOSS_FILES = Path(__file__).parents[2] / "losses" / "energy"

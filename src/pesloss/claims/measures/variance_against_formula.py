@@ -12,6 +12,21 @@ from pesloss.claims.runs import cell_mean, families
 from pesloss.inference import exponent_of
 
 TITLE = ""
+WORDS = {
+    "of=variance": "variance ÷ formula",
+    "of=exponent": "exponent − formula",
+    "by=phase": "by phase",
+    "by=size_group": "by size",
+}
+EXPECTED = {"of=exponent": 0, "": 1}
+MARGIN = {"of=exponent": 0.1, "": 0.2}
+WHY = {
+    "of=exponent": (
+        "The formula is exact: 0 is the difference of exponents. 0.1 is a fifth of the distance "
+        "between ½ and 1; over two decades of size it makes a factor 1.6."
+    ),
+    "": "The formula is exact: 1 is the ratio to it; 0.2 is ten per cent of a standard deviation.",
+}
 SCOPE = "labels"
 INPUTS = ("data/{dataset}/structures.csv",)
 OPTIONS = {"of": ("variance", "exponent"), "by": ("phase", "size_group")}

@@ -12,6 +12,24 @@ from pesloss.claims.runs import Study
 from pesloss.claims.weights import Transfer
 
 TITLE = "regret of another's weight"
+WORDS = {
+    "of=mean": "(mean)",
+    "of=worst": "(worst)",
+    "against=nothing": "",
+    "against=standardized": "beyond the standardized loss's",
+}
+EXPECTED = 0
+MARGIN = {"against=standardized": 0.02, "": 0.095}
+WHY = {
+    "against=standardized": (
+        "0 is a regret as large as the standardized loss's; 0.02, two per cent, counts between "
+        "losses."
+    ),
+    "": (
+        "Regrets are logarithms of errors: 0 costs nothing, 0.095 = log 1.1 is ten per cent above "
+        "the errors at the best weight."
+    ),
+}
 SCOPE = "ablation"
 OPTIONS = {"of": ("mean", "worst"), "against": ("nothing", "standardized")}
 

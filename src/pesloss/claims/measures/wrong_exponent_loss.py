@@ -10,6 +10,17 @@ from pesloss.claims.measures._linear import fits_of, measured
 from pesloss.claims.measures._options import choose
 
 TITLE = "data needed ÷ that under the best p"
+WORDS = {
+    "loss=raw": "",
+    "loss=sqrt_root": "",
+    "loss=sqrt_n": "",
+    "loss=per_atom": "",
+    "loss=standardized": "",
+    "loss=correlated": "",
+}
+EXPECTED = 1
+MARGIN = 0.1
+WHY = "1 is the data that the best power of N needs, and 0.1 is ten per cent more."
 SCOPE = "labels"
 SUBJECT = "linear model"
 INPUTS = ("linear/{dataset}.csv",)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from pesloss.report import wording
 from pesloss.report.drawing import LABELS_COLOUR, colour, guide, losses_in, marker, nothing, panels
-from pesloss.report.wording import ordered
 
 SOURCES = ("weight_transfer.csv",)
 TITLE = "Best force weight by dataset: a loss whose marks stand in line has one weight for all data"
@@ -35,7 +34,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw one panel a loss, all of them the same number of decades wide."""
     if table.empty:
         return nothing(TITLE, "no sweeps of the force weight on several datasets")
-    losses, datasets = losses_in(table), ordered(table.dataset, wording.DATASETS)[::-1]
+    losses, datasets = losses_in(table), wording.datasets(table.dataset)[::-1]
     place = {name: i for i, name in enumerate(datasets)}
     size = (2.5, 0.9 + 0.24 * len(datasets))
     figure, axes = panels(len(losses), TITLE, columns=4, size=size, sharey=True)

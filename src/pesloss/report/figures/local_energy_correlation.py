@@ -144,6 +144,7 @@ def _key(axes: Axes) -> None:
     """Say what the fillings of the markers mean."""
     for place, (name, fill) in enumerate(FILLS.items()):
         height = 0.9 - 0.12 * place
+        words = wording.option("predicted_exponent", f"model={name}")
         axes.plot(0.06, height, "o", color="#444444", fillstyle=fill, transform=axes.transAxes)
-        axes.text(0.14, height, wording.PREDICTIONS[name], transform=axes.transAxes, va="center")
+        axes.text(0.14, height, words, transform=axes.transAxes, va="center")
     axes.set(xlim=(0, 1), ylim=(0, 1))

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from pesloss.report import wording
 from pesloss.report.drawing import LABELS_COLOUR, colour, losses_in, nothing, panels
-from pesloss.report.wording import ordered
 
 SOURCES = ("regret.csv",)
 TITLE = (
@@ -40,7 +39,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw one matrix a loss: rows where a weight is used, columns where it comes from."""
     if table.empty:
         return nothing(TITLE, "no sweeps of the force weight on several datasets")
-    losses, datasets = losses_in(table), ordered(table.used_on, wording.DATASETS)
+    losses, datasets = losses_in(table), wording.datasets(table.used_on)
     width = 1.9 + 0.36 * len(datasets)
     figure, axes = panels(len(losses), TITLE, 2, (width, 0.72 * width), sharey=True)
     for one, name in zip(axes, losses, strict=True):

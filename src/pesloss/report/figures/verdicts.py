@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pesloss.job.errors import PeslossError
 from pesloss.report import wording
 from pesloss.report.drawing import GUIDE, VERDICT_COLOURS, grid, nothing
+from pesloss.spec.names import claim_number
 
 SOURCES = ("claims.csv",)
 TITLE = "Verdicts: distance from the expected value in margins; shaded: where the claim holds"
@@ -48,7 +49,7 @@ def draw(table: pd.DataFrame) -> Figure:
         return nothing(TITLE, "no claims were measured")
     table = table.fillna({"model": "", "loss": "", "group": ""})
     lines = _lines(table)
-    datasets = wording.ordered(table.dataset, wording.DATASETS)
+    datasets = wording.datasets(table.dataset)
     size = (1.25 + 3.0 / len(datasets), 0.25 * len(lines) + 0.9)
     figure, axes = grid(1, len(datasets), TITLE, size, sharey=True)
     for one, dataset in zip(axes[0], datasets, strict=True):
@@ -66,7 +67,7 @@ def _lines(table: pd.DataFrame) -> list[Any]:
     relations = ("greater", "less", "equals", "differs")
     rows = sorted(
         set(table[ROW].itertuples(index=False, name=None)),
-        key=lambda row: (wording.claim_number(row[0]), subjects.index(row[1]), row[2],
+        key=lambda row: (claim_number(row[0]), subjects.index(row[1]), row[2],
                          relations.index(row[3])),
     )  # fmt: skip
     lines: list[Any] = []
@@ -96,7 +97,7 @@ def _names(axes: Axes, lines: list[Any], table: pd.DataFrame) -> None:
 def _name(row: tuple[Any, ...], table: pd.DataFrame) -> str:
     _, subject, what, _ = row
     part = table[(table[ROW] == list(row)).all(axis=1)]
-    losses = wording.ordered((n for n in part.loss if n and "+" not in n), wording.LOSSES)
+    losses = wording.losses(n for n in part.loss if n and "+" not in n)
     named = f", {', '.join(map(wording.loss, losses))}" if 0 < len(losses) < 3 else ""
     return f"{subject}{named}: {what}"
 

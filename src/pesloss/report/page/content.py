@@ -12,7 +12,8 @@ from pesloss.report import wording
 from pesloss.report.cost import HASHES, cost_by_claim
 from pesloss.report.glance import MATTER, atoms, species
 from pesloss.report.verdicts import MARKS, counts, duration, expected, number
-from pesloss.spec.config import Ablation, ClaimSpec
+from pesloss.spec.config import Ablation, Claim
+from pesloss.spec.names import claim_number
 
 TEXT = ("model", "loss", "group", "options", "must_be", "variant", "force_loss", "metric")
 
@@ -47,7 +48,7 @@ def claim_rows(claims: pd.DataFrame, costs: pd.DataFrame) -> list[tuple[str, ...
 
 def claim_ids(claims: pd.DataFrame) -> list[str]:
     """Return the claims that were measured, in their order."""
-    return sorted(set(claims.claim), key=wording.claim_number)
+    return sorted(set(claims.claim), key=claim_number)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _verdict_row(place: int, row: pd.Series, held: Known) -> dict[str, Any]:
         "claim": row.claim,
         "about": wording.claim(row.claim),
         "data": held.dataset(row.dataset),
-        "model": wording.MODELS.get(row.model, row.model),
+        "model": wording.model(row.model),
         "loss": wording.loss(row.loss),
         "statistic": _statistic(row),
         "estimate": Link(interval, source),
@@ -161,13 +162,13 @@ def methods(ablations: Mapping[str, Ablation], held: Known) -> list[dict[str, An
             "question": ablation.question,
             "why": ablation.why or "",
             "datasets": [held.dataset(n) for n in ablation.datasets if n in held.datasets],
-            "claims": [_asked(claim) for claim in ablation.claims],
+            "claims": [_asked(claim) for claim in statistics.claims_of(ablation, name)],
         }
         for name, ablation in ablations.items()
     ]
 
 
-def _asked(claim: ClaimSpec) -> dict[str, str]:
+def _asked(claim: Claim) -> dict[str, str]:
     options = " ".join(f"{key}={value}" for key, value in claim.options.items())
     asked = pd.Series({name: getattr(claim, name) for name in ("relation", "expected", "margin")})
     return {

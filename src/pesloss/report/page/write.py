@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pesloss.claims.collect import with_corrected_verdicts
 from pesloss.job.code_digest import relative
 from pesloss.job.files import read_table, write_text, write_zip, written_whole
+from pesloss.report import wording
 from pesloss.report.exponents import PRIMARY, primary_rows
 from pesloss.report.glance import answers
 from pesloss.report.guide import sections
@@ -98,7 +99,12 @@ def _index(
     guide = sections(every, tables["advice.csv"], tables["carried_weight.csv"])
     advice = "\n\n".join(guide[0].paragraphs)
     figures = [
-        {"name": path.stem, "caption": sources.captions[path.stem]} for path in sources.figures
+        {
+            "name": path.stem,
+            "title": wording.FIGURES.get(path.stem, path.stem),
+            "caption": sources.captions[path.stem],
+        }
+        for path in sources.figures
     ]
     return {
         "answers": answers(every, tables["datasets.csv"], advice, len(tables["records.csv"])),
