@@ -15,10 +15,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import HealthCheck, settings
 
-from pesloss.claims.measurement import RunResult
 from pesloss.data.graphs import Graphs, build_graphs
 from pesloss.data.store import structure_table
 from pesloss.evaluation.errors import evaluate_run
+from pesloss.evaluation.results import RunResult
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_table
 from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_manifest

@@ -20,8 +20,9 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from pesloss import losses
-from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable, RunResult
+from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable
 from pesloss.claims.runs import Comparison, Study, families
+from pesloss.evaluation.results import RunResult
 from pesloss.evaluation.score import score_terms, weighted_score
 from pesloss.job.errors import PeslossError
 

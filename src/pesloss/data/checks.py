@@ -13,12 +13,13 @@ from pydantic import Field
 from scipy.spatial import cKDTree
 
 from pesloss.data.geometry import near_pairs, overlap, unfit_cell, unfit_species
-from pesloss.data.isolated import differing, is_isolated
+from pesloss.data.isolated import differing
 from pesloss.data.means import about_means
 from pesloss.data.outliers import Assessment, assessed
 from pesloss.data.unit_checks import check_units
 from pesloss.data.unit_hints import about_energies, about_lengths
 from pesloss.job.errors import PeslossError
+from pesloss.scales.isolated_atoms import is_isolated
 from pesloss.spec.yaml_models import PositiveFloat, PositiveInt, Strict
 
 __all__ = [

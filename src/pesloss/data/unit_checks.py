@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from pesloss.data.labels import ANGSTROM, EV
+from pesloss.data.label_units import ANGSTROM, EV
 from pesloss.job.errors import PeslossError
 
 Floats = npt.NDArray[np.float64]

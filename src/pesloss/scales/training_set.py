@@ -8,12 +8,12 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
-from pesloss.data.isolated import is_isolated
-from pesloss.data.keys import labelled
 from pesloss.job.errors import PeslossError
 from pesloss.scales.checks import check_enough
 from pesloss.scales.energy import EnergyStandardizer
 from pesloss.scales.forces import ForceStandardizer
+from pesloss.scales.isolated_atoms import is_isolated
+from pesloss.scales.keys import labelled
 from pesloss.scales.scales import Scales
 
 Array = NDArray[np.float64]
@@ -88,11 +88,11 @@ def fit_structures(
     Parameters
     ----------
     structures
-        Structures with energies; isolated atoms among them are left out, as reference energies
-        are no data of local energies (`pesloss.data.isolated`). Where one of the others has no
-        forces there is no η_z.
+        Structures with energies; isolated atoms (`pesloss.scales.isolated_atoms`) are left out, as
+        reference energies are no data of local energies. Where one of the others has no forces
+        there is no η_z.
     energy_key, forces_key
-        Names of the labels, see `pesloss.data.keys.labelled`; without them the calculator's
+        Names of the labels, see `pesloss.scales.keys.labelled`; without them the calculator's
         results are used.
 
     Raises
