@@ -247,6 +247,22 @@ def carried_score(sweep: Sweep, user: float, split: str) -> float:
     return float(value(sweep.curve(sweep.ones, split), x)[0])
 
 
+def own_scores(by_loss: Mapping[str, Transfer], split: str) -> Array:
+    """Return the score of each loss on each dataset, (L, D), at its own best weight there."""
+    return np.array(
+        [
+            [carried_score(s, s.best_user_weight, split) for s in transfer.sweeps]
+            for transfer in by_loss.values()
+        ]
+    )
+
+
+def leaders_scores(by_loss: Mapping[str, Transfer], split: str) -> Array:
+    """Return the score on each dataset, (D,), of the loss that leads there by validation."""
+    leading = own_scores(by_loss, "validation").argmin(axis=0)
+    return np.asarray(own_scores(by_loss, split)[leading, np.arange(len(leading))])
+
+
 def one_for_all(transfer: Transfer) -> float:
     """Return log10 of the user's weight with the lowest mean regret on validation structures."""
     limits = np.array([np.array(sweep.limits) + sweep.shift for sweep in transfer.sweeps])

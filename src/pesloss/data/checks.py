@@ -26,7 +26,6 @@ __all__ = [
     "COLUMNS",
     "Checked",
     "Limits",
-    "check_structures",
     "check_units",
     "checked",
     "source_of",
@@ -246,31 +245,6 @@ def _about_forces(kept: Placed, forces: bool | None) -> list[str]:
         f"{len(lacking)} of {len(kept)} structures have no forces, the first {_name(*lacking[0])}: "
         "there is no force scale η"
     ]
-
-
-def check_structures(
-    frames: Iterable[Atoms], limits: Limits | None = None, forces: bool = True
-) -> tuple[list[Atoms], pd.DataFrame]:
-    """Leave out what is incomplete, beyond the limits, or there already.
-
-    Parameters
-    ----------
-    frames
-        With energy and forces in a calculator, and their source in ``info``.
-    limits
-        What they have to keep to; the defaults when not given.
-    forces
-        Whether there have to be forces.
-
-    Returns
-    -------
-    The frames that are kept, and a table of the others with the columns source, check (its name)
-    and reason (the first one, in words with numbers). Of structures that are the same up to the
-    order of their atoms, the first that passes the other checks is kept.
-    """
-    kept, alone, left_out = _sifted(frames, limits or Limits(), forces)
-    result = _result(kept, alone, left_out)
-    return result.kept, result.unused
 
 
 def _sifted(

@@ -115,15 +115,43 @@ def fit_all(structures: Sequence[Atoms]) -> Fitted:
     PeslossError
         As `fit_scales`.
     """
-    numbers = np.concatenate([atoms.numbers for atoms in structures])
-    present = np.unique(numbers)
-    counts = np.array([[(atoms.numbers == z).sum() for z in present] for atoms in structures])
     energy = [atoms.calc.results["energy"] for atoms in structures]
-    species = [str(chemical_symbols[z]) for z in present]
     forces = [atoms.calc.results.get("forces") for atoms in structures]
-    if any(force is None for force in forces):
-        return _fit(counts, energy, species)
-    return _fit(counts, energy, species, numbers, np.concatenate(forces))
+    return fit_atoms(
+        np.concatenate([atoms.numbers for atoms in structures]),
+        np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures]),
+        energy,
+        None if any(force is None for force in forces) else np.concatenate(forces),
+    )
+
+
+def fit_atoms(
+    numbers: NDArray[np.integer],
+    owner: NDArray[np.integer],
+    energy: ArrayLike,
+    forces: ArrayLike | None = None,
+) -> Fitted:
+    """Fit scales to structures that are given as all their atoms.
+
+    Parameters
+    ----------
+    numbers, owner
+        (A,) atomic numbers, and the structure of each atom, 0 to S − 1.
+    energy
+        (S,) total energies.
+    forces
+        (A, 3); without them there is no η_z.
+
+    Raises
+    ------
+    PeslossError
+        As `fit_scales`.
+    """
+    present, place = np.unique(numbers, return_inverse=True)
+    shape = (np.size(energy), len(present))
+    counts = np.bincount(owner * len(present) + place, minlength=shape[0] * shape[1])
+    species = [str(chemical_symbols[z]) for z in present]
+    return _fit(counts.reshape(shape), energy, species, numbers, forces)
 
 
 def _floats(values: Array) -> tuple[float, ...]:
