@@ -15,14 +15,14 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import HealthCheck, settings
 
-from pesloss.claims.measurement import RunResult
 from pesloss.data.graphs import Graphs, build_graphs
 from pesloss.data.store import structure_table
 from pesloss.evaluation.errors import evaluate_run
+from pesloss.evaluation.results import RunResult
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_table
-from pesloss.plan.suite import read_names
 from pesloss.report.wording import called
+from pesloss.spec.config_files import read_names
 from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_manifest
 from pesloss.spec.names import Names
 from pesloss.spec.run import Run

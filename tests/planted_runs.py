@@ -9,9 +9,9 @@ import pandas as pd
 from conftest import write_record
 from numpy.typing import NDArray
 
-from pesloss.claims.measurement import RunResult
 from pesloss.claims.runs import Study, comparisons
 from pesloss.claims.weights import Transfer, transfers
+from pesloss.evaluation.results import RunResult
 from pesloss.spec.run import Run
 from pesloss.statistics.dataset import DatasetStatistics
 

@@ -17,8 +17,9 @@ from pesloss.claims import measures as statistics
 from pesloss.claims.collect import collect_claims
 from pesloss.claims.decide import COLUMNS, LEFT_OUT_COLUMNS, check_controls, decide_ablation
 from pesloss.claims.job import decide_from_files
-from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, RunResult, Sampling
+from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.runs import Comparison, Study, comparisons
+from pesloss.evaluation.results import RunResult
 from pesloss.evaluation.score import score
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_table

@@ -11,8 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from planted import ETA, MEAN, SIGMA, planted, renamed, saved
 
 from pesloss.__main__ import main
-from pesloss.data.keys import labelled
 from pesloss.job.errors import PeslossError
+from pesloss.scales.keys import labelled
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str]]:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pesloss.job.code_digest import PACKAGE, code_digest, code_of
+from pesloss.job.code_digest import PACKAGE, _closure, code_digest
+
+
+def code_of(*modules: str) -> list[str]:
+    """The files that modules import inside the package, themselves included."""
+    return sorted(map(str, _closure(modules).values()))
+
 
 PRINT_FILES = """
 import importlib, sys

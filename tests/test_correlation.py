@@ -21,7 +21,7 @@ from pesloss.claims.correlation_tables import (
     correlation_rows,
     correlation_tables,
 )
-from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, RunResult, Sampling
+from pesloss.claims.measurement import LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.claims.measures import predicted_label_exponent
 from pesloss.data.graphs import build_graphs
 from pesloss.evaluation.correlation import (
@@ -33,6 +33,7 @@ from pesloss.evaluation.correlation import (
     write_label_products,
     write_pair_shells,
 )
+from pesloss.evaluation.results import RunResult
 from pesloss.inference import exponent_of, exponent_of_sums, fit_exponent
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import read_table, write_table

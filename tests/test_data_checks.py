@@ -2,10 +2,11 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
@@ -13,9 +14,18 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from originals import SETS, needs_originals, original
 
-from pesloss.data.checks import COLUMNS, Limits, check_structures, check_units
+from pesloss.data import checks as module
+from pesloss.data.checks import COLUMNS, Limits, check_units
 from pesloss.data.unit_checks import close_pairs
 from pesloss.job.errors import PeslossError
+
+
+def check_structures(
+    frames: Iterable[Atoms], limits: Limits | None = None
+) -> tuple[list[Atoms], pd.DataFrame]:
+    """What the checks of single frames keep, and the others, before all are looked at together."""
+    result = module._result(*module._sifted(frames, limits or Limits(), forces=True))
+    return result.kept, result.unused
 
 
 def labelled(atoms: Atoms, source: str) -> Atoms:

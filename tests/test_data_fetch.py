@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,16 +22,18 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import failure
+from test_progress import Terminal
 
 from pesloss.data import fetch as module
 from pesloss.data.fetch import (
     SourceFile,
     Sources,
-    availability,
     fetch,
-    progress_bar,
+    unavailable,
 )
 from pesloss.job import progress
+from pesloss.job.progress import reporting
+from pesloss.job.surroundings import SCRATCH
 from pesloss.spec.yaml_models import parse
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +62,6 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults = [""]
         self.paths: list[str] = []
-        self.ranges: list[str | None] = []
         self.known: set[str] | None = None
         self.released = threading.Event()
         self.lock = threading.Lock()
@@ -87,12 +88,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server = self.server
-        wanted = self.headers["Range"]
         with server.lock:
             server.paths.append(self.path)
-            server.ranges.append(wanted)
             fault = server.faults.pop(0) if len(server.faults) > 1 else server.faults[0]
-        start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
         body = OTHER if fault == "wrong bytes" else CONTENT
         if server.known is not None and self.path not in server.known:
             fault = "404"
@@ -110,14 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, body[:-1])
         elif fault == "much longer":
             self.answer(200, body + bytes(1 << 20), promise=False)
-        elif fault == "other range":
-            self.answer(206, body[1:], headers={"Content-Range": "bytes 1-"})
-        elif fault == "no such range":
-            self.answer(416, b"")
         elif fault == "gzip":
             self.answer(200, body, headers={"Content-Encoding": "gzip"})
-        elif wanted and fault != "no range":
-            self.answer(206, body[start:], fault, headers={"Content-Range": f"bytes {start}-"})
         else:
             self.answer(200, body, fault)
 
@@ -183,15 +175,10 @@ def silent() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/{REST}"
 
 
-def part_of(file: SourceFile, sources: Sources) -> Path:
-    path = sources.target(file)
-    return path.with_name(f".{path.name}.{file.sha256[:12]}.part")
-
-
-def begun(file: SourceFile, sources: Sources, content: bytes) -> None:
-    part = part_of(file, sources)
-    part.parent.mkdir(parents=True)
-    part.write_bytes(content)
+def availability(
+    files: Iterable[SourceFile], sources: Sources, probe_timeout: float = 3.0
+) -> str | None:
+    return unavailable({"": files}, sources, probe_timeout).get("")
 
 
 def files_in(sources: Sources) -> list[str]:
@@ -205,10 +192,6 @@ def files_in(sources: Sources) -> list[str]:
         (["ends early", ""], 2),
         (["ends early, no length", ""], 2),
         (["ends early", "ends early", "ends early", ""], 4),
-        (["ends early", "no range"], 2),
-        (["ends early", "other range", ""], 3),
-        (["ends early", "no such range", ""], 3),
-        (["ends early", "wrong bytes", ""], 3),
         (["hang", ""], 2),
         (["stalls", ""], 2),
         (["500", ""], 2),
@@ -267,48 +250,7 @@ def test_a_server_that_always_breaks_off_is_given_up(
     text = failure(lambda: fetch(file, waiting(few, 0.5, fault)))
     assert re.search(rf"(no byte for 0.5 s|ends after), \d+|ends after \d+ of {file.bytes}", text)
     assert "(2 attempts)" in text
-    assert files_in(sources) == [part_of(file, sources).name]
-
-
-def test_a_part_is_continued(server: Server, sources: Sources) -> None:
-    file = server.file()
-    begun(file, sources, CONTENT[:HALF])
-    said: list[tuple[int, int]] = []
-    path = fetch(file, sources, lambda done, total: said.append((done, total)))
-    assert path.read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={HALF}-"]
-    assert said[0][0] > HALF
-    assert said[-1] == (file.bytes, file.bytes)
-    assert files_in(sources) == ["a.json"]
-
-
-def test_a_mirror_without_the_file_does_not_spoil_a_part(
-    tmp_path: Path, server: Server, sources: Sources
-) -> None:
-    begun(server.file(), sources, CONTENT[:HALF])
-    fetch(server.file(), replace(sources, mirror=str(tmp_path)))
-    assert server.ranges == [f"bytes={HALF}-"]
-
-
-@pytest.mark.parametrize(
-    ("left", "ranges"),
-    [
-        (CONTENT, []),
-        (OTHER, [None]),
-        (OTHER[:HALF], [f"bytes={HALF}-", None]),
-        (CONTENT + b"x", [None]),
-        (b"", [None]),
-    ],
-    ids=["whole", "wrong", "half wrong", "too long", "empty"],
-)
-def test_whatever_part_is_left_the_file_is_right(
-    server: Server, sources: Sources, left: bytes, ranges: list[str | None]
-) -> None:
-    file = server.file()
-    begun(file, sources, left)
-    assert fetch(file, sources).read_bytes() == CONTENT
-    assert server.ranges == ranges
-    assert files_in(sources) == ["a.json"]
+    assert files_in(sources) == []
 
 
 def test_the_pause_grows_and_a_busy_server_is_heard(
@@ -486,12 +428,10 @@ def test_many_at_once_fetch_once(server: Server, sources: Sources) -> None:
     assert files_in(sources) == ["a.json"]
 
 
-def test_who_waited_for_a_part_that_is_gone_begins_a_new_one(
-    server: Server, sources: Sources
-) -> None:
+def test_who_waited_for_one_that_gave_up_begins_anew(server: Server, sources: Sources) -> None:
     file = server.file()
     with ThreadPoolExecutor(1) as pool:
-        with module._claimed(sources.target(file), file):
+        with module._alone(sources.target(file).parent):
             waits = pool.submit(fetch, file, sources)
             assert not wait([waits], 0.05).done
         assert waits.result().read_bytes() == CONTENT
@@ -508,12 +448,12 @@ def in_a_process(server: Server, sources: Sources, timeout: float) -> subprocess
     return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
 
-def test_a_killed_process_leaves_a_part_that_is_continued(server: Server, sources: Sources) -> None:
+def test_who_waited_for_a_killed_process_begins_anew(server: Server, sources: Sources) -> None:
     server.faults = ["stalls", ""]
     file = server.file()
     process = in_a_process(server, sources, 30)
-    part = part_of(file, sources)
-    while not (part.exists() and part.stat().st_size == HALF):
+    folder = sources.target(file).parent
+    while not any(path.stat().st_size for path in folder.glob(f"{SCRATCH}*")):
         assert process.poll() is None
         time.sleep(0.005)
     with ThreadPoolExecutor(1) as pool:
@@ -523,7 +463,7 @@ def test_a_killed_process_leaves_a_part_that_is_continued(server: Server, source
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert waits.result().read_bytes() == CONTENT
-    assert server.ranges == [None, f"bytes={HALF}-"]
+    assert len(server.paths) == 2
     assert files_in(sources) == ["a.json"]
 
 
@@ -534,7 +474,7 @@ def test_two_processes_fetch_once(server: Server, sources: Sources) -> None:
     assert len(server.paths) == 1
 
 
-def test_without_locks_each_has_its_own_part(
+def test_without_locks_each_writes_aside(
     server: Server, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: object) -> None:
@@ -559,7 +499,8 @@ def test_a_cache_that_cannot_be_written_is_named(server: Server, tmp_path: Path)
         if cache.name == "ok":
             sources.target(file).mkdir(parents=True)
         text = failure(lambda sources=sources: fetch(file, sources))  # type: ignore[misc]
-        assert f"{sources.target(file)}: cannot be kept in the cache (" in text
+        assert f"{sources.target(file)}: cannot be written (" in text
+        assert "PESLOSS_CACHE" in text
 
 
 def test_a_full_disk_is_no_fault_of_the_server(
@@ -570,7 +511,9 @@ def test_a_full_disk_is_no_fault_of_the_server(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module._Part, "receive", full)
-    assert "(No space left on device)" in failure(lambda: fetch(server.file(), sources))
+    text = failure(lambda: fetch(server.file(), sources))
+    assert "(No space left on device); name a folder with space" in text
+    assert files_in(sources) == []
     assert len(server.paths) == 1
 
 
@@ -614,18 +557,13 @@ def test_wrong_settings_are_refused(key: str, value: Any) -> None:
     assert f"sources: {key} is {value!r}; allowed: " in failure(lambda: Sources(**{key: value}))
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def test_a_terminal_gets_a_bar_and_a_log_gets_lines(
     server: Server, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr(module, "CHUNK", 10_000)
     for stream in (Terminal(), io.StringIO()):
-        with progress_bar("a.json", stream) as report:
+        with reporting("a.json", stream, of_bytes=True) as report:
             fetch(server.file(), sources, report)
         sources.target(server.file()).unlink()
         text = stream.getvalue()
@@ -633,8 +571,8 @@ def test_a_terminal_gets_a_bar_and_a_log_gets_lines(
         assert ("\r" in text) == stream.isatty()
     lines = text.splitlines()
     assert re.fullmatch(r"a\.json: 0\.0/0\.1 MB, \d+ s left", lines[0])
-    assert re.fullmatch(r"a\.json: 0\.1 MB in \d+\.\d s", lines[-1])
+    assert re.fullmatch(r"a\.json: 0\.1/0\.1 MB in \d+\.\d s", lines[-1])
     for stream in (Terminal(), io.StringIO()):
-        with progress_bar("a.json", stream):
+        with reporting("a.json", stream, of_bytes=True):
             pass
         assert stream.getvalue() == ""

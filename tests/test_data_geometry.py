@@ -8,8 +8,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, graphene, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from test_data_checks import check_structures
 
-from pesloss.data.checks import check_structures, checked
+from pesloss.data.checks import checked
 from pesloss.data.geometry import heights, overlap, unfit_cell
 from pesloss.data.graphs import build_graphs
 from pesloss.job.errors import PeslossError

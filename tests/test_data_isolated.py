@@ -9,8 +9,9 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from pesloss.data.checks import checked
-from pesloss.data.isolated import compared_with_means, isolated, reference_energies
+from pesloss.data.isolated import compared_with_means, reference_energies
 from pesloss.job.errors import PeslossError
+from pesloss.scales.isolated_atoms import is_isolated
 
 
 def frame(atoms: Atoms, energy: float | None = -1.0, **info: Any) -> Atoms:
@@ -46,13 +47,13 @@ def boxed(side: float, pbc: Any = True) -> Atoms:
 def test_an_isolated_atom_is_told_from_a_crystal_of_one_atom(
     atoms: Atoms, info: dict[str, Any], wanted: bool
 ) -> None:
-    assert isolated([frame(atoms, **info)]).tolist() == [wanted]
+    assert is_isolated(frame(atoms, **info)) == wanted
 
 
 def test_a_skewed_cell_does_not_hide_the_nearest_image() -> None:
     skewed = bulk("Cu", "fcc", a=3.6)
     skewed.set_cell(skewed.cell.array + np.outer([0, 0, 1], 9 * skewed.cell.array[0]))
-    assert isolated([frame(skewed)]).tolist() == [False]
+    assert not is_isolated(frame(skewed))
 
 
 def test_isolated_atoms_are_kept_apart_and_named() -> None:

@@ -19,7 +19,7 @@ from ase.db import connect
 from ase.stress import voigt_6_to_full_3x3_stress
 from originals import FOLDER, SETS, VASP, needs_originals, original
 
-from pesloss.data.labels import EV
+from pesloss.data.label_units import EV
 from pesloss.data.readers import Labels, _content, read, reader_names
 from pesloss.job.errors import PeslossError
 from pesloss.spec.yaml_models import parse

@@ -32,7 +32,8 @@ from pesloss.data import families
 from pesloss.data.archives import members
 from pesloss.data.families import Family
 from pesloss.data.fetch import SourceFile, Sources
-from pesloss.data.labels import Labels, frame_of
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import frame_of
 from pesloss.job import files, provenance
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import (

@@ -1,20 +1,10 @@
-"""Resampling weights, intervals over structures and seeds, paired ratios, corrections."""
+"""Resampling weights, intervals over structures and seeds, corrections."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pesloss.inference import (
-    adjust,
-    effective_dof,
-    group_means,
-    interval,
-    log_metric_ratio,
-    resample_weights,
-    two_level_interval,
-    two_level_weights,
-    weighted_mean,
-)
+from pesloss.inference import adjust, effective_dof, interval, resample_weights, two_level_interval
 from pesloss.job.errors import PeslossError
 
 Array = NDArray[np.float64]
@@ -32,41 +22,9 @@ def test_weights_draw_whole_families() -> None:
     assert np.array_equal(weights, again)
 
 
-def test_two_levels_and_one_seed() -> None:
-    structures, seeds = two_level_weights(np.arange(7), 3, 50, np.random.default_rng(0))
-    assert structures.shape == (50, 7)
-    assert np.all(seeds.sum(1) == 3)
-    assert np.all(two_level_weights(np.arange(7), 1, 5, np.random.default_rng(0))[1] == 1)
-    with pytest.raises(PeslossError, match="n_seeds"):
-        two_level_weights(np.arange(7), 0, 5, np.random.default_rng(0))
+def test_no_structure_is_refused() -> None:
     with pytest.raises(PeslossError, match="families"):
         resample_weights([], 5, np.random.default_rng(0))
-
-
-def test_weights_equal_repeated_rows() -> None:
-    rng = np.random.default_rng(1)
-    values, weights = rng.normal(size=(3, 8)), rng.integers(0, 3, (1, 8)).astype(float)
-    repeated = np.repeat(values, weights[0].astype(int), axis=1)
-    assert weighted_mean(values, weights)[0] == pytest.approx(repeated.mean())
-    seeds = np.array([[2.0, 0.0, 1.0]])
-    chosen = np.stack([values[0], values[0], values[2]])
-    means = weighted_mean(values, np.ones((1, 8)), seeds)
-    assert means[0] == pytest.approx(chosen.mean())
-    groups = np.repeat([0, 1], 4)
-    assert group_means(values, groups, np.ones((1, 8)))[0, 1] == pytest.approx(values[:, 4:].mean())
-    with pytest.raises(PeslossError, match="shapes"):
-        weighted_mean(values, np.ones((1, 7)))
-
-
-def test_log_ratio_of_equal_losses_is_zero() -> None:
-    rng = np.random.default_rng(2)
-    errors, weights = rng.random((3, 20)), resample_weights(np.arange(20), 10, rng)
-    assert np.allclose(log_metric_ratio(errors, errors, weights), 0)
-    assert np.allclose(log_metric_ratio(2 * errors, errors, weights), np.log(2))
-    with pytest.raises(PeslossError, match="equal shapes"):
-        log_metric_ratio(errors, errors[:2], weights)
-    with pytest.raises(PeslossError, match="metric"):
-        log_metric_ratio(0 * errors, errors, weights)
 
 
 def test_interval_of_replicates() -> None:

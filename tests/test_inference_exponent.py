@@ -11,10 +11,10 @@ from scipy import stats
 from pesloss.inference import (
     exponent_of,
     fit_exponent,
-    line_exponent,
-    one_level_interval,
+    line_exponent_of,
     resample_weights,
     slope,
+    two_level_interval,
 )
 from pesloss.job.errors import PeslossError
 
@@ -60,12 +60,12 @@ def test_laws(alpha: float, factor: float, seed: int) -> None:
 def test_exact_power_and_zeros() -> None:
     sizes = np.array([2.0, 5, 11, 40])
     assert fit_exponent(sizes, 3 * sizes**1.4) == pytest.approx(0.7)
-    assert line_exponent(sizes, 3 * sizes**1.4) == pytest.approx(0.7)
+    assert line_exponent_of(sizes, 3 * sizes**1.4, np.ones(4)) == pytest.approx(0.7)
     assert slope(sizes, 3 * sizes**1.4) == pytest.approx(1.4)
     doubled = np.repeat(sizes, 2)
     halved = np.where(np.arange(8) % 2, 0, doubled**1.0)
     assert fit_exponent(doubled, halved) == pytest.approx(0.5)
-    assert line_exponent(doubled, halved) == pytest.approx(0.5)
+    assert line_exponent_of(doubled, halved, np.ones(8)) == pytest.approx(0.5)
 
 
 def test_without_an_answer() -> None:
@@ -76,7 +76,7 @@ def test_without_an_answer() -> None:
     with pytest.raises(PeslossError, match="no slope"):
         fit_exponent([5, 6], [0, 1])
     with pytest.raises(PeslossError, match="no slope"):
-        line_exponent([5, 6], [0, 1])
+        line_exponent_of([5, 6], [0, 1], [1, 1])
     with pytest.raises(PeslossError, match="n_atoms"):
         fit_exponent([0, 6], [1, 1])
     with pytest.raises(PeslossError, match="squared_error"):
@@ -104,8 +104,8 @@ def test_interval_is_calibrated(tail: float) -> None:
         squares = sizes * error**2
 
         def statistic(weights: Array, n: Sizes = sizes, y: Array = squares) -> Array:
-            return exponent_of(n, y, weights)
+            return exponent_of(n, y, weights[:, 0])
 
-        _, low, high = one_level_interval(statistic, np.arange(300), rng, 200)
+        _, low, high = two_level_interval(statistic, np.arange(300), 1, rng, 200)
         hits += low < 0.5 < high
     assert 0.93 <= hits / count <= 0.97

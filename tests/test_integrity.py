@@ -19,9 +19,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from conftest import RUN, RunTiny, Tiny, evaluate, failure, files_in
 
 from pesloss.claims import measures as statistics
-from pesloss.claims.job import read_run, read_study
-from pesloss.claims.measurement import RunResult
+from pesloss.claims.job import read_study
 from pesloss.evaluation.correlation import write_error_products, write_pair_shells
+from pesloss.evaluation.results import RunResult, read_run
 from pesloss.evaluation.tables import run_tables
 from pesloss.job import provenance
 from pesloss.job.files import (

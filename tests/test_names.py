@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import MODEL, SPEC, failure
+from test_closure import code_of
 
 from pesloss.claims import measures
 from pesloss.claims.measures import claims_of, label_exponent, usual_values
 from pesloss.data.spec import load_dataset_spec
-from pesloss.job.code_digest import code_of
-from pesloss.plan.suite import Suite, read_names
+from pesloss.plan.suite import Suite
 from pesloss.report import wording
 from pesloss.report.wording import called
 from pesloss.spec.config import Ablation, ClaimSpec
+from pesloss.spec.config_files import read_names
 from pesloss.spec.names import Names, claim_number, is_claim, titles
 from pesloss.spec.run import Run, settings_of
 from pesloss.spec.settings import ModelSpec

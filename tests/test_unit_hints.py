@@ -9,7 +9,7 @@ from ase.collections import g2
 from originals import SETS, needs_originals, original
 
 from pesloss.data.checks import check_units, checked
-from pesloss.data.labels import EV
+from pesloss.data.label_units import EV
 from pesloss.data.unit_hints import about_energies, about_lengths
 from pesloss.job.errors import PeslossError
 

@@ -21,9 +21,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from test_closure import code_of
 
 import pesloss
-from pesloss.job.code_digest import code_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pesloss"

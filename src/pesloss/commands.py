@@ -18,11 +18,11 @@ from ase.io.formats import UnknownFileTypeError, filetype
 from pesloss.adapters.weights import CODES, notes, weighted
 from pesloss.data.checks import Checked, check_units, checked
 from pesloss.data.isolated import compared_with_means, reference_energies
-from pesloss.data.keys import flattened, labelled, once
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.job.files import written_whole
 from pesloss.job.surroundings import pass_on
 from pesloss.losses import names
+from pesloss.scales.keys import flattened, labelled, once
 from pesloss.scales.review import warnings
 from pesloss.scales.scales import Scales
 from pesloss.scales.training_set import Fitted, fit_all
@@ -164,7 +164,7 @@ def structures_in(path: Path) -> list[Atoms]:
     """Read all structures of a file.
 
     As ASE has it, ``a.xyz@:5`` are the first five frames of ``a.xyz``. Of ASE's databases the
-    ``data`` and ``key_value_pairs`` of a row are kept, see `pesloss.data.keys.flattened`.
+    ``data`` and ``key_value_pairs`` of a row are kept, see `pesloss.scales.keys.flattened`.
 
     Raises
     ------

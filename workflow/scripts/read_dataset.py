@@ -1,13 +1,13 @@
 """Make a dataset of foreign files."""
 
 from pesloss.data.external import read_dataset, sources_of
-from pesloss.data.fetch import progress_bar
 from pesloss.data.spec import load_dataset_spec
 from pesloss.data.store import structure_table, write_structures
 from pesloss.job.files import write_table
+from pesloss.job.progress import reporting
 from pesloss.job.script import job
 
-with job(snakemake) as running, progress_bar(running.label) as report:
+with job(snakemake) as running, reporting(running.label, of_bytes=True) as report:
     spec = load_dataset_spec(snakemake.input.spec)
     sources = sources_of(snakemake.config)
     made = read_dataset(spec, snakemake.params.preset, sources, running.say, report)

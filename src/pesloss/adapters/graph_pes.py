@@ -4,7 +4,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from ase.data import chemical_symbols
 from graph_pes import AtomicGraph
 from graph_pes.graph_property_model import GraphPropertyModel
 from graph_pes.training.loss import Loss
@@ -13,7 +12,7 @@ from torch import Tensor
 from pesloss.losses import energy_loss, force_loss
 from pesloss.losses.terms import EnergyTerm, ForceTerm, Reduction, Structures, structures
 from pesloss.scales.scales import Scales
-from pesloss.scales.training_set import fit_scales
+from pesloss.scales.training_set import fit_atoms
 
 
 class _Loss(Loss):  # type: ignore[misc]
@@ -124,16 +123,10 @@ def fit_graph(graph: AtomicGraph) -> Scales:
     PeslossError
         When the data cannot be fitted.
     """
-    numbers, owner = graph.Z.cpu().long(), owner_of(graph).cpu()
-    present, place = torch.unique(numbers, return_inverse=True)
-    energy = graph.properties["energy"].cpu().double().reshape(-1)
-    flat = torch.bincount(owner * len(present) + place, minlength=len(energy) * len(present))
-    species = [chemical_symbols[z] for z in present.tolist()]
     forces = graph.properties.get("forces")
-    return fit_scales(
-        flat.view(len(energy), len(present)).numpy(),
-        energy.numpy(),
-        species,
-        numbers.numpy(),
+    return fit_atoms(
+        graph.Z.cpu().long().numpy(),
+        owner_of(graph).cpu().numpy(),
+        graph.properties["energy"].cpu().double().reshape(-1).numpy(),
         None if forces is None else forces.cpu().double().numpy(),
-    )
+    ).scales

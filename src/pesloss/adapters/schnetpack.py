@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -20,7 +19,7 @@ from pesloss.losses import energy_loss, force_loss
 from pesloss.losses.terms import EnergyTerm, ForceTerm, Structures, structures
 from pesloss.model.schnetpack_import import import_schnetpack
 from pesloss.scales.scales import Scales
-from pesloss.scales.training_set import fit_scales
+from pesloss.scales.training_set import fit_atoms
 
 schnetpack = import_schnetpack()
 task = schnetpack.task
@@ -173,8 +172,6 @@ def fit_dataset(
         energies.append(float(inputs[energy]))
         if forces is not None:
             vectors.append(inputs[forces].double().numpy())
-    present = np.unique(np.concatenate(numbers))
-    counts = np.array([[(z == one).sum() for one in present] for z in numbers])
-    species = [chemical_symbols[z] for z in present]
+    owner = np.repeat(np.arange(len(numbers)), [len(one) for one in numbers])
     joined = np.concatenate(vectors) if vectors else None
-    return fit_scales(counts, energies, species, np.concatenate(numbers), joined)
+    return fit_atoms(np.concatenate(numbers), owner, energies, joined).scales

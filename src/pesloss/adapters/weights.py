@@ -10,9 +10,9 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from pesloss.data.isolated import is_isolated
 from pesloss.job.errors import wrong_value
 from pesloss.losses import energy_loss
+from pesloss.scales.isolated_atoms import is_isolated
 from pesloss.scales.scales import Scales
 
 if TYPE_CHECKING:
@@ -174,8 +174,9 @@ def weighted(
     Parameters
     ----------
     structures
-        As read from the data file; labels are kept. Isolated atoms (`pesloss.data.isolated`) get
-        what the code wants of them, no weight of their composition.
+        As read from the data file; labels are kept. Isolated atoms
+        (`pesloss.scales.isolated_atoms`) get what the code wants of them, no weight of their
+        composition.
     scales
         Of the training set, also for validation and test structures.
     code

@@ -34,8 +34,8 @@ from pesloss.job import provenance
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import write_table
 from pesloss.model.batches import Batcher
-from pesloss.plan.suite import read_names
 from pesloss.report import drawing, wording
+from pesloss.spec.config_files import read_names
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.spec.yaml_models import load

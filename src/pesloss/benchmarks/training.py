@@ -31,8 +31,8 @@ from pesloss.model import pair_kernels
 from pesloss.model.batches import Batch
 from pesloss.model.potential import Potential, Prediction, build_model
 from pesloss.model.schnetpack_import import import_schnetpack
-from pesloss.plan.suite import read_names
 from pesloss.report import drawing, wording
+from pesloss.spec.config_files import read_names
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.spec.yaml_models import load

@@ -19,7 +19,14 @@ from pesloss import losses
 from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
 from pesloss.claims.measures.paired_difference import log_ratio
 from pesloss.claims.runs import Comparison, families
-from pesloss.claims.weights import FEWEST_WEIGHTS, Transfer, carried_score, one_for_all, transfers
+from pesloss.claims.weights import (
+    FEWEST_WEIGHTS,
+    Transfer,
+    carried_score,
+    leaders_scores,
+    one_for_all,
+    transfers,
+)
 from pesloss.evaluation.score import score
 from pesloss.inference import Estimate, adjust
 from pesloss.losses.controls import is_control
@@ -225,9 +232,7 @@ def _carried(model: str, by_loss: dict[str, Transfer]) -> Iterator[dict[str, Any
 
 def _excesses(by_loss: dict[str, Transfer], split: str) -> dict[str, Array]:
     """Return for each loss its excess over the leader of each dataset, (D,)."""
-    own = {split: _own_scores(by_loss, split) for split in ("validation", split)}
-    leading = own["validation"].argmin(axis=0)
-    best = own[split][leading, np.arange(own[split].shape[1])]
+    best = leaders_scores(by_loss, split)
     return {
         name: np.array(
             [
@@ -238,16 +243,6 @@ def _excesses(by_loss: dict[str, Transfer], split: str) -> dict[str, Array]:
         - best
         for name, transfer in by_loss.items()
     }
-
-
-def _own_scores(by_loss: dict[str, Transfer], split: str) -> Array:
-    """Return the score of each loss (L) on each dataset (D) at its own best weight."""
-    return np.array(
-        [
-            [carried_score(s, s.best_user_weight, split) for s in transfer.sweeps]
-            for transfer in by_loss.values()
-        ]
-    )
 
 
 def _others_weights(transfer: Transfer) -> list[tuple[float, bool]]:

@@ -10,6 +10,10 @@ from pesloss.job.files import read_table
 from pesloss.spec.names import claim_number
 
 FAMILY_LEVEL = 0.05
+TEXTS = (
+    "model", "loss", "group", "options", "must_be", "variant", "force_loss", "metric", "subject",
+    "relation",
+)  # fmt: skip
 
 
 def collect_claims(paths: Sequence[Path | str]) -> pd.DataFrame:
@@ -22,6 +26,12 @@ def collect_claims(paths: Sequence[Path | str]) -> pd.DataFrame:
     number = joined.claim.astype(str).map(claim_number)
     joined = joined.loc[number.sort_values(kind="stable").index].reset_index(drop=True)
     return corrected(joined) if "p_value" in joined else joined
+
+
+def with_texts(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return measurements with empty texts where a CSV has nothing, in the columns of texts."""
+    there = [name for name in TEXTS if name in claims]
+    return claims.assign(**{name: claims[name].fillna("").astype(str) for name in there})
 
 
 def with_corrected_verdicts(claims: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,10 @@ import pandas as pd
 from scipy.stats import t as student
 
 from pesloss.claims.correlation import MODELS, PRODUCT_COLUMNS, PairMoments
-from pesloss.claims.job import read_run
 from pesloss.claims.measurement import Array, LabelData, Measurement, Sampling
 from pesloss.claims.measures import predicted_exponent, predicted_label_exponent
 from pesloss.claims.runs import comparisons
+from pesloss.evaluation.results import read_run
 
 LABELS = "labels"
 MEASURED = "measured"

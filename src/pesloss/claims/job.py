@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from pesloss.claims.decide import decide_ablation
-from pesloss.claims.measurement import LabelData, RunResult
+from pesloss.claims.measurement import LabelData
 from pesloss.claims.runs import Study, comparisons
+from pesloss.evaluation.results import RunResult, read_run
 from pesloss.job.files import same_structures
 from pesloss.spec.config import Ablation
-from pesloss.spec.manifest import RunFolder
 
 
 def decide_from_files(
@@ -65,14 +65,3 @@ def _of_dataset(result: RunResult, data: LabelData) -> RunResult:
     errors, labels = result.folder / "structures.csv.gz", f"labels of {data.dataset}"
     same_structures(result.structures.structure, errors, data.held_out.structure, labels)
     return result
-
-
-def read_run(folder: Path) -> RunResult:
-    """Return the finished run in ``folder``.
-
-    Raises
-    ------
-    PeslossError
-        When its record is damaged or another run's; each of its files is checked on reading.
-    """
-    return RunResult(RunFolder(folder).run, folder)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from pesloss.inference import Estimate, two_level_estimate
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.job.files import read_table
-from pesloss.spec.manifest import RunFolder
-from pesloss.spec.run import Run
 from pesloss.statistics.dataset import DatasetStatistics
 
 Array = NDArray[np.float64]
@@ -148,51 +145,3 @@ def _check_labels(
         if unknown:
             allowed = f"a {column} of the dataset {statistics.dataset}; delete it and run again"
             raise wrong_value(str(folder / "force_labels.csv"), column, unknown[0], allowed)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run; its tables are read, and checked, when they are asked for."""
-
-    run: Run
-    folder: Path
-
-    @cached_property
-    def files(self) -> RunFolder:
-        """The files of the run."""
-        return RunFolder(self.folder)
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """The run's record."""
-        return self.files.record
-
-    @cached_property
-    def structures(self) -> pd.DataFrame:
-        """Errors of the held-out structures."""
-        columns = ("split", "n_atoms", "energy_error", "force_mse")
-        return self.files.table("structures.csv.gz", columns, unique=("structure",))
-
-    @cached_property
-    def atoms(self) -> pd.DataFrame:
-        """Force errors of the test structures' atoms."""
-        return self.files.table("atoms.csv.gz", ("structure", "force_error_square"))
-
-    @cached_property
-    def loss_signal(self) -> pd.DataFrame:
-        """Mean loss terms of the training structures by window of steps."""
-        return self.files.table("loss_signal.csv.gz", ("step", "structure", "energy_term"))
-
-    @cached_property
-    def gradient_signal(self) -> pd.DataFrame:
-        """Gradient norms of some training structures at some steps."""
-        return self.files.table("gradient_signal.csv", ("step", "structure"))
-
-    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Read a further file of the run: one of the statistic's ``RUN_INPUTS``."""
-        return self.files.table(name, columns)
-
-    def split(self, name: str) -> pd.DataFrame:
-        """Return the errors of one split's structures, ordered by name."""
-        found = self.structures[self.structures.split == name]
-        return found.sort_values("structure", ignore_index=True)

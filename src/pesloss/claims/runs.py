@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pesloss.claims.measurement import Array, LabelData, NotMeasurable, RunResult
+from pesloss.claims.measurement import Array, LabelData, NotMeasurable
+from pesloss.evaluation.results import RunResult
 from pesloss.evaluation.score import best_weight, score
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.spec.run import BASE, same_except, shortest

@@ -13,7 +13,9 @@ from pesloss.claims.weights import (
     Transfer,
     at_edge,
     carried_score,
+    leaders_scores,
     one_for_all,
+    own_scores,
     transfers,
 )
 
@@ -81,17 +83,8 @@ def _weight_rows(transfer: Transfer) -> Iterator[dict[str, Any]]:
 
 def _regret_rows(by_loss: dict[str, Transfer]) -> Iterator[dict[str, Any]]:
     datasets = [sweep.dataset for sweep in next(iter(by_loss.values())).sweeps]
-    own = {
-        loss: [carried_score(s, s.best_user_weight, "test") for s in transfer.sweeps]
-        for loss, transfer in by_loss.items()
-    }
-    validation = [
-        [carried_score(s, s.best_user_weight, "validation") for s in transfer.sweeps]
-        for transfer in by_loss.values()
-    ]
-    leaders = np.argmin(validation, axis=0)
-    leading = np.array(list(own.values()))[leaders, np.arange(len(datasets))]
-    for loss, transfer in by_loss.items():
+    leading, own = leaders_scores(by_loss, "test"), own_scores(by_loss, "test")
+    for (loss, transfer), mine in zip(by_loss.items(), own, strict=True):
         users = {s.dataset: s.best_user_weight for s in transfer.sweeps}
         for origin, user in {**users, ALL: one_for_all(transfer)}.items():
             for place, sweep in enumerate(transfer.sweeps):
@@ -101,7 +94,7 @@ def _regret_rows(by_loss: dict[str, Transfer]) -> Iterator[dict[str, Any]]:
                     "taken_from": origin,
                     "used_on": datasets[place],
                     "user_weight": 10**user,
-                    "regret": reached - own[loss][place],
+                    "regret": reached - mine[place],
                     "excess": reached - leading[place],
                     "at_edge": bool(at_edge(np.array(user - sweep.shift), sweep.limits)),
                 }

@@ -20,8 +20,9 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from pesloss import losses
-from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable, RunResult
+from pesloss.claims.measurement import HELD_OUT, Array, NotMeasurable
 from pesloss.claims.runs import Comparison, Study, families
+from pesloss.evaluation.results import RunResult
 from pesloss.evaluation.score import score_terms, weighted_score
 from pesloss.job.errors import PeslossError
 
@@ -244,6 +245,22 @@ def carried_score(sweep: Sweep, user: float, split: str) -> float:
     """Return the score at a user's weight (log10), or at the end of the sweep nearest to it."""
     x = float(np.clip(user - sweep.shift, *sweep.limits))
     return float(value(sweep.curve(sweep.ones, split), x)[0])
+
+
+def own_scores(by_loss: Mapping[str, Transfer], split: str) -> Array:
+    """Return the score of each loss on each dataset, (L, D), at its own best weight there."""
+    return np.array(
+        [
+            [carried_score(s, s.best_user_weight, split) for s in transfer.sweeps]
+            for transfer in by_loss.values()
+        ]
+    )
+
+
+def leaders_scores(by_loss: Mapping[str, Transfer], split: str) -> Array:
+    """Return the score on each dataset, (D,), of the loss that leads there by validation."""
+    leading = own_scores(by_loss, "validation").argmin(axis=0)
+    return np.asarray(own_scores(by_loss, split)[leading, np.arange(len(leading))])
 
 
 def one_for_all(transfer: Transfer) -> float:

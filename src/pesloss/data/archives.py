@@ -25,11 +25,12 @@ LIMIT_MEMBERS = 1_000_000
 IN_MEMORY = 64 << 20  # bytes of an unpacked tar beyond which it waits in an unnamed file
 HEADERS = 1 << 20  # bytes of headers a tar may hold on top of its limit
 UNPACKING = (EOFError, MemoryError, OSError, lzma.LZMAError, zlib.error)
-UNPACKERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\0": lzma.open,
+PACKINGS: Mapping[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\0": ("xz", lzma.open),
 }
+"""How a packed file begins, what it is called, and what opens it."""
 
 
 class _Counted(io.RawIOBase):
@@ -80,7 +81,7 @@ def _counted(path: Path, limit: int) -> Iterator[_Counted]:
     with handle:
         start = handle.read(6)
         handle.seek(0)
-        opener = next((UNPACKERS[magic] for magic in UNPACKERS if start.startswith(magic)), None)
+        opener = next((PACKINGS[magic][1] for magic in PACKINGS if start.startswith(magic)), None)
         with cast(IO[bytes], opener(handle)) if opener else handle as source:
             yield _Counted(source, limit, str(path))
 

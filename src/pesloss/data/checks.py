@@ -13,20 +13,20 @@ from pydantic import Field
 from scipy.spatial import cKDTree
 
 from pesloss.data.geometry import near_pairs, overlap, unfit_cell, unfit_species
-from pesloss.data.isolated import differing, is_isolated
+from pesloss.data.isolated import differing
 from pesloss.data.large_forces import about_large_forces
 from pesloss.data.means import about_means
 from pesloss.data.outliers import IMPOSSIBLE, Assessment, assessed
 from pesloss.data.unit_checks import check_units
 from pesloss.data.unit_hints import about_energies, about_lengths
 from pesloss.job.errors import PeslossError
+from pesloss.scales.isolated_atoms import is_isolated
 from pesloss.spec.yaml_models import PositiveFloat, PositiveInt, Strict
 
 __all__ = [
     "COLUMNS",
     "Checked",
     "Limits",
-    "check_structures",
     "check_units",
     "checked",
     "source_of",
@@ -248,31 +248,6 @@ def _about_forces(kept: Placed, forces: bool | None) -> list[str]:
         f"{len(lacking)} of {len(kept)} structures have no forces, the first {_name(*lacking[0])}: "
         "there is no force scale η"
     ]
-
-
-def check_structures(
-    frames: Iterable[Atoms], limits: Limits | None = None, forces: bool = True
-) -> tuple[list[Atoms], pd.DataFrame]:
-    """Leave out what is incomplete, beyond the limits, or there already.
-
-    Parameters
-    ----------
-    frames
-        With energy and forces in a calculator, and their source in ``info``.
-    limits
-        What they have to keep to; the defaults when not given.
-    forces
-        Whether there have to be forces.
-
-    Returns
-    -------
-    The frames that are kept, and a table of the others with the columns source, check (its name)
-    and reason (the first one, in words with numbers). Of structures that are the same up to the
-    order of their atoms, the first that passes the other checks is kept.
-    """
-    kept, alone, left_out = _sifted(frames, limits or Limits(), forces)
-    result = _result(kept, alone, left_out)
-    return result.kept, result.unused
 
 
 def _sifted(

@@ -14,7 +14,7 @@ from pesloss.data import left_out
 from pesloss.data.blocks import N_SPLITS, cut
 from pesloss.data.checks import check_units, checked
 from pesloss.data.families import rounded
-from pesloss.data.fetch import Report, Sources, fetch
+from pesloss.data.fetch import Sources, fetch
 from pesloss.data.fetch import unavailable as fetch_unavailable
 from pesloss.data.generate import generator
 from pesloss.data.grouping import GroupRule, groups, phases
@@ -26,6 +26,7 @@ from pesloss.data.readers import read
 from pesloss.data.spec import DatasetSpec
 from pesloss.data.splits import ADVICE
 from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.job.progress import Report
 from pesloss.job.surroundings import expanded, pass_on
 from pesloss.spec.config import SuiteConfig
 

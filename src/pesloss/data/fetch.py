@@ -4,32 +4,29 @@ import fcntl
 import hashlib
 import os
 import re
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, BinaryIO, TextIO
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 import requests
 from pydantic import Field, StringConstraints, field_validator
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
-from pesloss.job import progress
 from pesloss.job.errors import PeslossError, wrong_value
-from pesloss.job.surroundings import expanded
+from pesloss.job.files import written_whole
+from pesloss.job.progress import Report
+from pesloss.job.surroundings import expanded, writing
 from pesloss.spec.yaml_models import PositiveInt, Strict
 
 CHUNK = 1 << 16
 LONGEST_PAUSE = 60.0  # seconds; what a busy server asks for is granted up to this
 
-Report = Callable[[int, int], None]
-"""Told how many bytes are done, and of how many."""
+IN_CACHE = "name a folder with space and permission (--config cache=FOLDER or PESLOSS_CACHE)"
 
 Hex256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
 
@@ -123,9 +120,8 @@ def fetch(file: SourceFile, sources: Sources, report: Report | None = None) -> P
     """Return the path of ``file`` in the cache, fetched first where it is not there.
 
     The hash is checked before every return; a damaged file in the cache is fetched again. A
-    download goes to a ``.part`` file beside the target, is continued there after a break and is
-    renamed only once size and hash are right. That file is locked meanwhile: another process or
-    thread that wants the same file waits, then finds it in the cache.
+    download has the name of ``file`` only once size and hash are right. Its folder is locked
+    meanwhile: another process or thread that wants the same file waits, then finds it there.
 
     Parameters
     ----------
@@ -143,18 +139,12 @@ def fetch(file: SourceFile, sources: Sources, report: Report | None = None) -> P
         hash or cause, and how many attempts), and what can be done.
     """
     target = sources.target(file)
-    try:
+    with writing(target, IN_CACHE):
         if not _is_whole(target, file):
-            with _claimed(target, file) as handle:
+            with _alone(target.parent):
                 if not _is_whole(target, file):  # nobody was faster
-                    _obtain(file, sources, _Part(handle, file, report))
-                    handle.flush()
-                    Path(handle.name).replace(target)
-    except OSError as error:
-        raise PeslossError(
-            f"{target}: cannot be kept in the cache ({_cause(error)}); name a folder with space "
-            "and permission (--config cache=FOLDER or PESLOSS_CACHE)"
-        ) from None
+                    with written_whole(target, IN_CACHE) as scratch:
+                        _obtain(file, sources, _Part(scratch, file, report))
     return target
 
 
@@ -170,47 +160,16 @@ def _has_size(path: Path, file: SourceFile) -> bool:
 
 
 @contextmanager
-def _claimed(target: Path, file: SourceFile) -> Iterator[BinaryIO]:
-    """Yield the part file of ``target``, locked; its lock ends with the process that holds it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{file.sha256[:12]}.part")
-    while True:
-        with part.open("a+b") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError:  # some network file systems have no locks
-                part.unlink(missing_ok=True)
-                break
-            if _is_still(part, handle):
-                try:
-                    yield handle
-                finally:
-                    if os.fstat(handle.fileno()).st_size == 0 and _is_still(part, handle):
-                        part.unlink()
-                return
-    with _own_part(part) as handle:
-        yield handle
-
-
-def _is_still(part: Path, handle: BinaryIO) -> bool:
-    """Tell whether nobody renamed or removed the part file while this process waited for it."""
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process or thread at a time into ``folder``; a lock ends with whoever holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        return os.path.samestat(part.stat(), os.fstat(handle.fileno()))
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def _own_part(part: Path) -> Iterator[BinaryIO]:
-    descriptor, name = tempfile.mkstemp(dir=part.parent, prefix=part.stem, suffix=".part")
-    os.close(descriptor)
-    own = Path(name)
-    try:
-        own.chmod(0o644)
-        with own.open("a+b") as handle:
-            yield handle
+        with suppress(OSError):  # some network file systems have no locks: several may fetch then
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
-        own.unlink(missing_ok=True)
+        os.close(handle)
 
 
 class _Lasting(Exception):
@@ -226,59 +185,36 @@ class _Passing(Exception):
 
 
 class _Part:
-    """What has come of a file so far, never more than its size, and the hash of that."""
+    """What has come of a file so far."""
 
-    def __init__(self, handle: BinaryIO, file: SourceFile, report: Report | None) -> None:
-        self.file, self._handle, self._report = file, handle, report
-        self._hash, self.done, self.resumed = hashlib.sha256(), 0, False
-
-    def restart(self, keep: bool = True) -> None:
-        """Begin after the bytes that are there, or, unless they are to be kept, anew."""
-        size = self._handle.seek(0, os.SEEK_END)
-        self.resumed = keep and 0 < size <= self.file.bytes
-        if not self.resumed:
-            self._handle.truncate(0)
-        self._handle.seek(0)
-        self._hash = hashlib.sha256()
-        while piece := self._handle.read(CHUNK):
-            self._hash.update(piece)
-        self.done = self._handle.tell()
+    def __init__(self, path: Path, file: SourceFile, report: Report | None) -> None:
+        self.file, self._path, self._report = file, path, report
+        self.done = 0
 
     def receive(self, pieces: Iterable[bytes]) -> None:
-        """Append ``pieces``.
-
-        Raises
-        ------
-        _Lasting
-            At the first byte that is too many.
-        """
-        for piece in pieces:
-            if self.done + len(piece) > self.file.bytes:
-                self.restart(keep=False)
-                raise _Lasting(f"sends more than the {self.file.bytes} bytes expected")
-            self._handle.write(piece)
-            self._hash.update(piece)
-            self.done += len(piece)
-            if self._report is not None:
-                self._report(self.done, self.file.bytes)
-
-    def check(self) -> None:
-        """Check size and hash; a file with the wrong hash is dropped.
+        """Write ``pieces`` in place of what has come before, and check size and hash.
 
         Raises
         ------
         _Passing
-            When bytes are missing, or when the wrong ones may be older than this attempt.
+            When bytes are missing.
         _Lasting
-            When the hash is wrong.
+            At the first byte that is too many; when the hash is wrong.
         """
+        found, self.done = hashlib.sha256(), 0
+        with self._path.open("wb") as handle:
+            for piece in pieces:
+                if self.done + len(piece) > self.file.bytes:
+                    raise _Lasting(f"sends more than the {self.file.bytes} bytes expected")
+                handle.write(piece)
+                found.update(piece)
+                self.done += len(piece)
+                if self._report is not None:
+                    self._report(self.done, self.file.bytes)
         if self.done < self.file.bytes:
             raise _Passing(f"ends after {self.done} of {self.file.bytes} bytes")
-        found = self._hash.hexdigest()
-        if found != self.file.sha256:
-            error = _Passing if self.resumed else _Lasting
-            self.restart(keep=False)
-            raise error(f"SHA-256 is {found}, expected {self.file.sha256}")
+        if found.hexdigest() != self.file.sha256:
+            raise _Lasting(f"SHA-256 is {found.hexdigest()}, expected {self.file.sha256}")
 
 
 def _obtain(file: SourceFile, sources: Sources, part: _Part) -> None:
@@ -312,12 +248,7 @@ def _copy(path: Path, part: _Part) -> None:
         raise _Lasting("no such file")
     if not _has_size(path, part.file):
         raise _Lasting(f"holds {path.stat().st_size} bytes, expected {part.file.bytes}")
-    part.restart(keep=False)  # only now: what came from a server before can be continued
     part.receive(_read(path))
-    try:
-        part.check()
-    except _Passing as failure:
-        raise _Lasting(str(failure)) from None
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -346,13 +277,11 @@ def _attempts(number: int) -> str:
 
 
 def _attempt(url: str, timeout: float, part: _Part) -> None:
-    part.restart()
-    if part.done == part.file.bytes:
-        part.check()
-        return
+    part.done = 0
+    asked = {"Accept-Encoding": "identity", "User-Agent": "pesloss"}
     try:
-        with requests.get(url, headers=_headers(part), stream=True, timeout=timeout) as response:
-            _check_answer(response, part)
+        with requests.get(url, headers=asked, stream=True, timeout=timeout) as response:
+            _check_answer(response, part.file)
             part.receive(_pieces(response))
     except requests.Timeout:
         raise _Passing(f"no answer for {timeout:g} s") from None
@@ -361,34 +290,20 @@ def _attempt(url: str, timeout: float, part: _Part) -> None:
         raise _Passing(f"{cause}, {part.done} of {part.file.bytes} bytes done") from None
     except requests.RequestException as error:
         raise _Lasting(_cause(error)) from None
-    part.check()
 
 
-def _headers(part: _Part) -> dict[str, str]:
-    asked = {"Accept-Encoding": "identity", "User-Agent": "pesloss"}
-    return asked | ({"Range": f"bytes={part.done}-"} if part.done else {})
-
-
-def _check_answer(response: requests.Response, part: _Part) -> None:
+def _check_answer(response: requests.Response, file: SourceFile) -> None:
     status = response.status_code
-    begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    if status == 416 or (status == 206 and (begin is None or int(begin[1]) != part.done)):
-        part.restart(keep=False)
-        raise _Passing("answers another range than it was asked for")
     if status in (408, 429) or status >= 500:
         wish = response.headers.get("Retry-After", "")
         raise _Passing(
             f"HTTP status {status}", min(float(wish), LONGEST_PAUSE) if wish.isdecimal() else 0.0
         )
-    if status not in (200, 206):
+    if status != 200:
         raise _Lasting(f"HTTP status {status}")
-    if status == 200 and part.done:  # a server without ranges sends everything
-        part.restart(keep=False)
     length = response.headers.get("Content-Length", "")
-    if length.isdecimal() and part.done + int(length) != part.file.bytes:
-        offered = part.done + int(length)
-        part.restart(keep=False)
-        raise _Lasting(f"offers {offered} bytes, expected {part.file.bytes}")
+    if length.isdecimal() and int(length) != file.bytes:
+        raise _Lasting(f"offers {length} bytes, expected {file.bytes}")
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
@@ -410,13 +325,6 @@ def _cause(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def availability(
-    files: Iterable[SourceFile], sources: Sources, probe_timeout: float = 3.0
-) -> str | None:
-    """Tell why ``files`` cannot all be had, as `unavailable` does; None when they probably can."""
-    return unavailable({"": files}, sources, probe_timeout).get("")
 
 
 def unavailable(
@@ -498,49 +406,3 @@ def _silent(urls: Mapping[str, str], timeout: float) -> dict[str, str]:
     for thread in probes:
         thread.join(max(0.0, deadline - time.monotonic()))
     return dict(reasons)
-
-
-@contextmanager
-def progress_bar(label: str, stream: TextIO | None = None) -> Iterator[Report]:
-    """Yield a report for ``fetch``: a bar on a terminal, a plain line now and then in a log.
-
-    Nothing is shown when nothing is fetched.
-    """
-    stream = sys.stderr if stream is None else stream
-    if not stream.isatty():
-        yield _lines(label, stream)
-        return
-    with ExitStack() as bars:
-        bar: Any = None
-
-        def report(done: int, total: int) -> None:
-            nonlocal bar
-            if bar is None:
-                bar = bars.enter_context(
-                    tqdm(desc=label, file=stream, leave=False, unit="B", unit_scale=True)
-                )
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield report
-
-
-def _lines(label: str, stream: TextIO) -> Report:
-    start = last = time.monotonic()
-    first = -1
-
-    def report(done: int, total: int) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = done if first < 0 else min(first, done)
-        if done == total:
-            stream.write(f"{label}: {total / 1e6:.1f} MB in {now - start:.1f} s\n")
-        elif now - last >= progress.SECONDS_BETWEEN_LINES:
-            left = (now - start) * (total - done) / max(done - first, 1)
-            stream.write(f"{label}: {done / 1e6:.1f}/{total / 1e6:.1f} MB, {left:.0f} s left\n")
-            last = now
-        else:
-            return
-        stream.flush()
-
-    return report

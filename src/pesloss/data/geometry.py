@@ -1,12 +1,14 @@
 """Geometries that no neighbour list should be asked for: seen in bounded time, said in words."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 from ase.data import covalent_radii
 from matscipy.neighbours import neighbour_list
 
-__all__ = ["boxed", "near_pairs", "overlap", "serves_as_box", "unfit_cell", "unfit_species"]
+__all__ = ["listed", "near_pairs", "overlap", "serves_as_box", "unfit_cell", "unfit_species"]
 
 Floats = npt.NDArray[np.float64]
 FARTHEST = 1e6  # Å, of a coordinate; further out rounding shows in distances
@@ -127,16 +129,36 @@ def _crowded(positions: Floats) -> str | None:
     return f"{count.max()} atoms in a cube of {CROWD:g} Å"
 
 
-def boxed(atoms: Atoms, cutoff: float) -> tuple[Floats, Floats]:
-    """Return cell and positions for a neighbour list, which needs a box also around molecules."""
-    positions = atoms.positions - atoms.positions.min(axis=0) + cutoff
-    return np.diag(np.ptp(atoms.positions, axis=0) + 2 * cutoff), positions
-
-
 def serves_as_box(cell: Floats, cutoff: float) -> bool:
     """Tell whether a neighbour list of a molecule may use its own cell."""
     across = heights(cell)
     return bool(across.min() >= LEAST_HEIGHT) and _too_large(across, cutoff) is None
+
+
+def listed(quantities: str, atoms: Atoms, cutoff: float, boxed: bool) -> tuple[Any, ...]:
+    """Return ``quantities`` of matscipy's neighbour list, of all pairs within ``cutoff``, Å.
+
+    Parameters
+    ----------
+    quantities, atoms, cutoff
+        As matscipy has them; of atoms for which `unfit_cell` has nothing to say.
+    boxed
+        Whether to put a molecule into a box of its size: the list needs one, and without
+        periodicity any around the atoms will do.
+    """
+    cell, positions = atoms.cell.array, atoms.positions
+    if boxed:
+        positions = positions - positions.min(axis=0) + cutoff
+        cell = np.diag(np.ptp(atoms.positions, axis=0) + 2 * cutoff)
+    found: tuple[Any, ...] = neighbour_list(
+        quantities,
+        cutoff=cutoff,
+        positions=positions,
+        cell=cell,
+        pbc=atoms.pbc,
+        numbers=atoms.numbers.astype(np.int32),
+    )
+    return found
 
 
 def near_pairs(
@@ -146,17 +168,7 @@ def near_pairs(
 
     Of atoms for which `unfit_cell` has nothing to say.
     """
-    cell, positions = atoms.cell.array, atoms.positions
-    if not atoms.pbc.any():
-        cell, positions = boxed(atoms, cutoff)
-    centre, neighbour, distance = neighbour_list(
-        "ijd",
-        cutoff=cutoff,
-        positions=positions,
-        cell=cell,
-        pbc=atoms.pbc,
-        numbers=atoms.numbers.astype(np.int32),
-    )
+    centre, neighbour, distance = listed("ijd", atoms, cutoff, boxed=not atoms.pbc.any())
     return centre, neighbour, distance
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
-from pesloss.data.geometry import boxed, serves_as_box, unfit_cell
+from pesloss.data.geometry import listed, serves_as_box, unfit_cell
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.job.files import read_arrays, written_whole
 
@@ -130,16 +129,6 @@ def _pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDA
     reason = unfit_cell(atoms, cutoff)
     if reason:
         raise PeslossError(f"structure {atoms.info['structure']}: {reason}")
-    cell, positions = atoms.cell.array, atoms.positions
-    if not atoms.pbc.any() and not serves_as_box(cell, cutoff):
-        # The neighbour list needs a box; without periodicity any box around the atoms will do.
-        cell, positions = boxed(atoms, cutoff)
-    centre, neighbour, shift = neighbour_list(
-        "ijS",
-        cutoff=cutoff,
-        positions=positions,
-        cell=cell,
-        pbc=atoms.pbc,
-        numbers=atoms.numbers.astype(np.int32),
-    )
-    return centre, neighbour, shift @ cell
+    boxed = not atoms.pbc.any() and not serves_as_box(atoms.cell.array, cutoff)
+    centre, neighbour, shift = listed("ijS", atoms, cutoff, boxed)
+    return centre, neighbour, shift @ atoms.cell.array

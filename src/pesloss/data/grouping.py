@@ -110,7 +110,7 @@ class PhaseRule(Strict):
         return labels
 
 
-def groups(frames: Sequence[Atoms], rule: GroupRule | str) -> list[str]:
+def groups(frames: Sequence[Atoms], rule: GroupRule) -> list[str]:
     """Return the group of each frame; by ``blocks`` its trajectory (`pesloss.data.blocks`).
 
     Parameters
@@ -118,23 +118,15 @@ def groups(frames: Sequence[Atoms], rule: GroupRule | str) -> list[str]:
     frames
         In the order of their files, with source and file in ``info``.
     rule
-        The rule, or the ``by`` of one.
+        The rule.
 
     Raises
     ------
     PeslossError
-        One line: the rule is unknown, or a frame lacks the key, with the keys it has.
+        One line: a frame lacks the key, with the keys it has.
     """
-    if isinstance(rule, str):
-        _check_rule(rule, GROUP_RULES)
-        rule = GroupRule(by=(rule,))
     columns = [_groups_by(frames, by, rule) for by in rule.by]
     return ["|".join(names) for names in zip(*columns, strict=True)]
-
-
-def _check_rule(rule: str, allowed: tuple[str, ...]) -> None:
-    if not (_is_info(rule) or rule in allowed[1:]):
-        raise wrong_value("pesloss/data/grouping", "rule", rule, allowed)
 
 
 def _groups_by(frames: Sequence[Atoms], by: str, rule: GroupRule) -> list[str]:
@@ -210,7 +202,7 @@ def _alike(first: Atoms, second: Atoms, rule: GroupRule) -> bool:
     return float(np.sqrt((move**2).sum(axis=1).mean())) <= rule.tolerance
 
 
-def phases(frames: Sequence[Atoms], rule: PhaseRule | str) -> list[str]:
+def phases(frames: Sequence[Atoms], rule: PhaseRule) -> list[str]:
     """Return the phase of each frame.
 
     Parameters
@@ -218,17 +210,13 @@ def phases(frames: Sequence[Atoms], rule: PhaseRule | str) -> list[str]:
     frames
         With source and file in ``info``.
     rule
-        The rule; ``info:KEY`` and ``source`` stand for a rule without labels, any other text for
-        the phase of all.
+        The rule.
 
     Raises
     ------
     PeslossError
         One line: a frame lacks the key, or none of the patterns is found in its value.
     """
-    if isinstance(rule, str):
-        named = _is_info(rule) or rule == "source"
-        rule = PhaseRule(by=rule) if named else PhaseRule(by="constant", constant=rule)
     if rule.by == "constant":
         return [rule.constant] * len(frames)
     values = _values(frames, "file" if rule.by == "source" else rule.by.removeprefix(INFO))

@@ -11,7 +11,16 @@ from ase.data import chemical_symbols, covalent_radii
 
 from pesloss.data.geometry import near_pairs
 
-__all__ = ["Assessment", "Deviations", "Group", "assessed", "counts_of", "deviations", "off_groups"]
+__all__ = [
+    "Assessment",
+    "Deviations",
+    "Group",
+    "assessed",
+    "counts_of",
+    "deviations",
+    "least_absolute",
+    "off_groups",
+]
 
 Floats = npt.NDArray[np.float64]
 IMPOSSIBLE = 1e6  # eV/atom; all electrons of uranium are bound by 8e5 eV
@@ -89,7 +98,7 @@ def deviations(counts: Floats, energy: Floats) -> Deviations:
     if len(energy) - rank < LEAST_FREEDOM:
         nothing = np.full(len(energy), np.nan)
         return Deviations(nothing, np.full(len(energy), np.inf), nothing, n_atoms)
-    means: Floats = _least_absolute(design, target)
+    means: Floats = least_absolute(design, target)
     spread = _robust_spread(target - design @ means, rank)
     near = np.abs(target - design @ means) <= FAR * spread
     if np.linalg.matrix_rank(design[near]) == rank:
@@ -99,8 +108,14 @@ def deviations(counts: Floats, energy: Floats) -> Deviations:
     return Deviations(expected, spread * np.sqrt(n_atoms), energy - expected, n_atoms)
 
 
-def _least_absolute(design: Floats, target: Floats) -> Floats:
-    """Fit by iteratively reweighted least squares."""
+def least_absolute(design: Floats, target: Floats) -> Floats:
+    """Return the (Z,) means of least absolute deviations, by iteratively reweighted least squares.
+
+    Parameters
+    ----------
+    design, target
+        (S, Z) and (S,).
+    """
     weights = np.ones(len(target))
     means: Floats = np.zeros(design.shape[1])
     for _ in range(N_REWEIGHTINGS):

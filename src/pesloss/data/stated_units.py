@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pesloss.data.labels import Labels
+from pesloss.data.label_units import Labels
 
 ENERGIES = {
     "eV": ("ev", "electronvolt"),
@@ -30,7 +29,7 @@ MENTIONED = re.compile(r"\b(hartree|bohr|rydberg|kcal/mol|kj/mol)s?\b", re.IGNOR
 Leaf = tuple[str, str]
 
 
-def units_conflict(stated: Mapping[str, Any], labels: "Labels") -> str | None:
+def units_conflict(stated: Mapping[str, Any], labels: Labels) -> str | None:
     """Say which unit that is stated is not the card's; None where none contradicts it.
 
     Parameters
@@ -55,7 +54,7 @@ def units_conflict(stated: Mapping[str, Any], labels: "Labels") -> str | None:
     return next(filter(None, found), None)
 
 
-def _energy_conflict(path: str, text: str, labels: "Labels") -> str | None:
+def _energy_conflict(path: str, text: str, labels: Labels) -> str | None:
     energy, per_atom = _energy(text)
     if energy != labels.energy_unit:
         return f"{path} is {text!r} in the file, energy_unit {labels.energy_unit!r} in the card"
@@ -64,20 +63,20 @@ def _energy_conflict(path: str, text: str, labels: "Labels") -> str | None:
     return None
 
 
-def _length_conflict(path: str, text: str, labels: "Labels") -> str | None:
+def _length_conflict(path: str, text: str, labels: Labels) -> str | None:
     if LENGTH_NAMES[_word(text)] == labels.length_unit:
         return None
     return f"{path} is {text!r} in the file, length_unit {labels.length_unit!r} in the card"
 
 
-def _forces_conflict(path: str, text: str, labels: "Labels") -> str | None:
+def _forces_conflict(path: str, text: str, labels: Labels) -> str | None:
     wanted = labels.forces_unit or f"{labels.energy_unit}/{labels.length_unit}"
     if labels.forces is None or _forces(text) == wanted:
         return None
     return f"{path} is {text!r} in the file, the unit of forces {wanted!r} in the card"
 
 
-def units_mentioned(stated: Mapping[str, Any], labels: "Labels") -> list[str]:
+def units_mentioned(stated: Mapping[str, Any], labels: Labels) -> list[str]:
     """Return remarks on words for units in free text that are not among the card's units."""
     wanted = f"{labels.energy_unit} {labels.length_unit} {labels.forces_unit or ''}".lower()
     return [

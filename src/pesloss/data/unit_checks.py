@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.data import chemical_symbols
 
-from pesloss.data.labels import ANGSTROM, EV
+from pesloss.data.label_units import ANGSTROM, EV
+from pesloss.data.outliers import counts_of, least_absolute
 from pesloss.job.errors import PeslossError
 
 Floats = npt.NDArray[np.float64]
@@ -30,8 +30,6 @@ SAME_CELL = 1e-5  # of the longest entry; a strain does work that forces know no
 SIGNIFICANT = 0.25  # sum of the works from both ends over their difference
 MIN_FRAMES_PER_SPECIES = 5
 MIN_SPAN = 2.0  # of the number of atoms, 95th over 5th percentile
-N_ELEMENTS = len(chemical_symbols)
-N_REWEIGHTINGS = 10
 TINY = 1e-300
 DECISIVE = 2.0  # ratio of the residuals of the fits
 
@@ -240,7 +238,7 @@ def _mistakes() -> Iterator[tuple[str, float]]:
 def _check_growth(frames: Sequence[Atoms], where: str) -> str:
     """Compare fits of E on numbers of atoms and on fractions: total energies grow with size."""
     test = "growth of the energies with size"
-    counts = _counts(frames)
+    counts = counts_of(frames)[0]
     n_atoms = counts.sum(axis=1)
     low, high = np.percentile(n_atoms, [5, 95]) if len(frames) else (1.0, 1.0)
     if len(frames) < MIN_FRAMES_PER_SPECIES * max(counts.shape[1], 2):
@@ -264,23 +262,9 @@ def _check_growth(frames: Sequence[Atoms], where: str) -> str:
     return f"{test}: {measured}"
 
 
-def _counts(frames: Sequence[Atoms]) -> Floats:
-    """Count the atoms of each element there is, [frames, elements]."""
-    counts = np.array([np.bincount(atoms.numbers, minlength=N_ELEMENTS) for atoms in frames], float)
-    counts = counts.reshape(len(frames), N_ELEMENTS)
-    return counts[:, counts.any(axis=0)]
-
-
 def _residual(counts: Floats, energy: Floats) -> float:
     """Return the mean absolute residual of a fit of least absolute deviations.
 
     A fit of least squares would follow a few structures under extreme pressure.
     """
-    weights = np.ones(len(energy))
-    for _ in range(N_REWEIGHTINGS):
-        weighted = counts.T * weights
-        means = np.linalg.lstsq(weighted @ counts, weighted @ energy, rcond=None)[0]
-        error = np.abs(energy - counts @ means)
-        weights = 1 / np.maximum(error, 1e-3 * error.mean() + 1e-300)
-        weights /= weights.max()
-    return float(error.mean())
+    return float(np.abs(energy - counts @ least_absolute(counts, energy)).mean())

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from pesloss.data.geometry import near_pairs, unfit_cell, unfit_species
-from pesloss.data.labels import ANGSTROM, EV
+from pesloss.data.label_units import ANGSTROM, EV
 
 __all__ = ["about_energies", "about_lengths"]
 

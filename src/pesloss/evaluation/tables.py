@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.job import read_run
-from pesloss.claims.measurement import RunResult
+from pesloss.evaluation.results import RunResult, read_run
 from pesloss.evaluation.score import score
 from pesloss.inference import exponent_of
 from pesloss.job.files import read_table, same_structures

@@ -1,12 +1,11 @@
 """Exponents, intervals and verdicts: how a claim is decided (science.md §5)."""
 
-from pesloss.inference.bootstrap import resample_weights, two_level_weights
+from pesloss.inference.bootstrap import resample_weights
 from pesloss.inference.comparisons import adjust
 from pesloss.inference.exponent import (
     exponent_of,
     exponent_of_sums,
     fit_exponent,
-    line_exponent,
     line_exponent_of,
     slope,
 )
@@ -14,16 +13,12 @@ from pesloss.inference.intervals import (
     Estimate,
     effective_dof,
     interval,
-    one_level_interval,
     two_level_estimate,
     two_level_interval,
 )
 from pesloss.inference.paired import (
-    group_means,
-    log_metric_ratio,
     mean_over_seeds,
     seed_means,
-    weighted_mean,
 )
 from pesloss.inference.verdict import Verdict, decide, distance_to_edge, seeds_to_decide
 
@@ -37,19 +32,13 @@ __all__ = [
     "exponent_of",
     "exponent_of_sums",
     "fit_exponent",
-    "group_means",
     "interval",
-    "line_exponent",
     "line_exponent_of",
-    "log_metric_ratio",
     "mean_over_seeds",
-    "one_level_interval",
     "resample_weights",
     "seed_means",
     "seeds_to_decide",
     "slope",
     "two_level_estimate",
     "two_level_interval",
-    "two_level_weights",
-    "weighted_mean",
 ]

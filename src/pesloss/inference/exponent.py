@@ -168,33 +168,11 @@ def _tilted(x: Array, log_sums: Array, b: Array) -> tuple[Array, Array]:
     return first, mass @ x**2 - first**2
 
 
-def line_exponent(
-    n_atoms: ArrayLike, squared_error: ArrayLike, weights: ArrayLike | None = None
-) -> float:
-    """Slope of the straight line through log|ΔE| against log N, for comparison.
+def line_exponent_of(n_atoms: ArrayLike, squared_error: ArrayLike, weights: ArrayLike) -> Array:
+    """Slopes of the straight line through log|ΔE| against log N, for comparison.
 
     Heavy tails leave this slope alone where they pull the gamma regression, but errors of zero
     have no logarithm and are left out, and tails that change with size bias it.
-
-    Parameters
-    ----------
-    n_atoms, squared_error, weights
-        As in `fit_exponent`.
-
-    Raises
-    ------
-    PeslossError
-        When fewer than two sizes have an error above zero.
-    """
-    y = np.asarray(squared_error, dtype=np.float64)
-    w = np.ones(y.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    x, y, w = _checked(n_atoms, y, w)
-    seen = y > 0
-    return float(_line(x[seen], np.log(y[seen]) / 2, w[:, seen])[0])
-
-
-def line_exponent_of(n_atoms: ArrayLike, squared_error: ArrayLike, weights: ArrayLike) -> Array:
-    """Slopes of the line of `line_exponent` for many weighted samples at once.
 
     Parameters
     ----------
@@ -204,7 +182,12 @@ def line_exponent_of(n_atoms: ArrayLike, squared_error: ArrayLike, weights: Arra
     Returns
     -------
     ndarray
-        (B,) slopes; errors of zero are left out.
+        (B,) slopes.
+
+    Raises
+    ------
+    PeslossError
+        When fewer than two sizes have an error above zero.
     """
     x, y, w = _checked(n_atoms, squared_error, weights)
     seen = y > 0

@@ -136,37 +136,6 @@ def effective_dof(influence: ArrayLike) -> float:
     return 2 * float((d**2).sum()) ** 2 / fourth if fourth > 0 else np.inf
 
 
-def one_level_interval(
-    statistic: Callable[[Array], Array],
-    groups: ArrayLike,
-    rng: np.random.Generator,
-    n_resamples: int = 1000,
-    level: float = 0.95,
-) -> tuple[float, float, float]:
-    """Estimate and interval of a statistic of structures (labels, or one trained model).
-
-    Parameters
-    ----------
-    statistic
-        Maps weights (B, K) to values (B,).
-    groups
-        (K,) family of each structure.
-    rng, n_resamples, level
-        As in `resample_weights` and `interval`.
-
-    Returns
-    -------
-    tuple of float
-        Estimate, low, high: bootstrap standard error times the quantile of Student's t with
-        the degrees of freedom of `effective_dof`.
-    """
-
-    def cells(weights: Array) -> Array:
-        return statistic(weights[:, 0])
-
-    return two_level_interval(cells, groups, 1, rng, n_resamples, level)
-
-
 def two_level_interval(
     statistic: Callable[[Array], Array],
     groups: ArrayLike,
@@ -175,7 +144,7 @@ def two_level_interval(
     n_resamples: int = 1000,
     level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Estimate and interval over structures and seeds, which are crossed.
+    """Estimate and interval over structures and seeds, which are crossed, not nested.
 
     The variance has two parts: V_g (families, by bootstrap), which holds the interaction of
     families with seeds, and V_s (seeds, by jackknife), from which the interaction is removed.

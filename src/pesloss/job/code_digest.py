@@ -12,28 +12,12 @@ SHOWN = ("TITLE", "PLACE", "COLOUR", "MARKER", "WORDS", "GROUPS", "MINOR", "WHY"
 """Constants at the top of a file that say how its thing is shown, and change no number."""
 
 
-def code_of(*modules: str) -> list[str]:
-    """Return the files that ``modules`` import inside this package, themselves included.
-
-    Statically, by following import statements. What is imported by name at run time (losses,
-    statistics of claims, figures, kinds of datasets) has to be named beside.
-
-    Parameters
-    ----------
-    modules
-        Dotted names such as ``pesloss.training.job``.
-
-    Returns
-    -------
-    list of str
-        Sorted paths, relative to the working folder where that is possible.
-    """
-    return sorted(relative(path) for path in _closure(modules).values())
-
-
 @cache
 def code_digest(*modules: str) -> str:
-    """Return a SHA-256 of what the files of `code_of` compute.
+    """Return a SHA-256 of what the files compute that ``modules`` import inside this package.
+
+    Themselves included; statically, by following import statements. What is imported by name at
+    run time (losses, statistics of claims, figures, kinds of datasets) has to be named beside.
 
     A rule has it as a parameter, and is planned again when it changes. As input files the same
     code would be asked for its age again and again while jobs wait: two seconds a job.

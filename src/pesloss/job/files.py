@@ -30,7 +30,7 @@ NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
-def written_whole(path: Path | str) -> Iterator[Path]:
+def written_whole(path: Path | str, advice: str = "") -> Iterator[Path]:
     """Yield a scratch path in the same folder that becomes ``path`` when the block succeeds.
 
     The scratch file keeps the suffix of ``path``, since writers choose a format by it. When the
@@ -42,15 +42,16 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     PeslossError
-        One line: the file, what the machine refused (space, permission, …) and what to do.
+        One line: the file, what the machine refused (space, permission, …) and what to do, which
+        is ``advice`` where that is given.
     """
-    with writing(path):
+    with writing(path, advice):
         target = _target(Path(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(target.parent)
         lock, scratch = _claimed(target)
     try:
-        with writing(path):
+        with writing(path, advice):
             yield scratch
             scratch.chmod(0o644)
             _synchronise(scratch)

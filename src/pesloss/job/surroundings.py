@@ -100,13 +100,16 @@ def pass_on(error: BaseException, where: object = "", done: str = "read") -> Non
 
 
 @contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Say in one line that ``path`` cannot be written when the block raises an ``OSError``."""
+def writing(path: Path | str, advice: str = "") -> Iterator[None]:
+    """Say in one line that ``path`` cannot be written when the block raises an ``OSError``.
+
+    ``advice`` stands in place of what the kind of the error suggests.
+    """
     try:
         yield
     except OSError as error:
-        reason, advice = _reason(error, path), _advice(error)
-        raise PeslossError(f"{path}: cannot be written ({reason}){advice}") from None
+        reason, mend = _reason(error, path), f"; {advice}" if advice else _advice(error)
+        raise PeslossError(f"{path}: cannot be written ({reason}){mend}") from None
 
 
 def _reason(error: OSError, where: object) -> str:

@@ -307,12 +307,6 @@ class Suite:
         return str(_constant(figure, "CAPTION"))
 
 
-def read_names(folder: Path) -> Names:
-    """Return what all in the folder config/ is called, for what is written without a plan."""
-    models = load_all(ModelSpec, folder / "models")
-    return Names(titles(_datasets(folder / "datasets")), titles(models), read_claims(folder))
-
-
 def _datasets(folder: Path) -> dict[str, DatasetSpec]:
     found = {name: load_dataset_spec(path) for name, path in named_files(folder).items()}
     if OWN in found:

@@ -1,6 +1,6 @@
 """How every figure looks, and how one is drawn from tables and saved."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -162,6 +162,46 @@ def panels(
     for unused in axes.flat[n:]:
         unused.set_axis_off()
     return figure, list(axes.flat[:n])
+
+
+def each_dataset(
+    table: pd.DataFrame,
+    title: str,
+    empty: str,
+    panel: Callable[[Axes, pd.DataFrame], None],
+    labels: tuple[str, str],
+    models: bool = True,
+    **shape: Any,
+) -> Figure:
+    """Return a figure with a panel a dataset and model, or a dataset alone; a text if ``empty``.
+
+    Parameters
+    ----------
+    table
+        What is drawn.
+    title, shape
+        As for `panels`.
+    empty
+        What is said where there is no dataset.
+    panel
+        Draws the rows of one dataset.
+    labels
+        Of x and y, for all panels; an empty one is left out.
+    models
+        Whether each model has a panel of its own.
+    """
+    pairs = by_dataset(table)
+    if not pairs:
+        return nothing(title, empty)
+    figure, axes = panels(len(pairs), title, **shape)
+    for one, (dataset, model) in zip(axes, pairs, strict=True):
+        rows = table.dataset == dataset
+        panel(one, table[rows & (table.model == model)] if models else table[rows])
+        one.set_title(wording.dataset(dataset, model if models else ""))
+    figure.supxlabel(labels[0], fontsize=9)
+    if labels[1]:
+        figure.supylabel(labels[1], fontsize=9)
+    return figure
 
 
 def nothing(title: str, why: str) -> Figure:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pesloss.claims.collect import with_corrected_verdicts
+from pesloss.claims.collect import with_corrected_verdicts, with_texts
 from pesloss.report import wording
 from pesloss.report.verdicts import MARKS, marks, number, table_row
 from pesloss.spec.run import BASE
@@ -91,8 +91,7 @@ def primary_rows(
 
 def _growths(claims: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the measured exponents of labels, of errors, and of errors within one phase."""
-    text = ["model", "loss", "options", "must_be", "group", "variant"]
-    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
+    claims = with_texts(claims)
     claims = with_corrected_verdicts(usual_or_longer(claims[claims.must_be == ""]))
     errors = claims[(claims.claim == "C7") & (claims.statistic == "error_exponent")]
     labels = claims[(claims.claim == "C2") & (claims.statistic == "label_exponent")]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pesloss.claims.collect import with_corrected_verdicts
+from pesloss.claims.collect import with_corrected_verdicts, with_texts
 from pesloss.report import wording
 from pesloss.report.verdicts import ANSWERS, marks, table_row
 from pesloss.spec.names import claim_number, is_claim
@@ -70,9 +70,7 @@ def answers(
     n_runs
         Trainings behind it.
     """
-    claims = claims.assign(
-        **{name: claims[name].fillna("").astype(str) for name in ("options", "must_be")}
-    )
+    claims = with_texts(claims)
     controls = claims[claims.must_be != ""]
     drawn = set(datasets.dataset[datasets.matter == "drawn"])
     tested = claims[(claims.must_be == "") & claims.claim.map(is_claim).astype(bool)]
@@ -116,9 +114,7 @@ def claim_table(claims: pd.DataFrame, datasets: pd.DataFrame) -> str:
         Markdown: the `headlines`; then one row a claim, one column a kind of matter that was
         measured. Controls and questions beyond the claims are not counted.
     """
-    claims = claims.assign(
-        **{name: claims[name].fillna("").astype(str) for name in ("options", "must_be")}
-    )
+    claims = with_texts(claims)
     claims = claims[(claims.must_be == "") & claims.claim.map(is_claim).astype(bool)]
     claims = with_corrected_verdicts(claims)
     kinds = dict(zip(datasets.dataset, datasets.matter, strict=True))

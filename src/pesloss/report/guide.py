@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pesloss.claims.advice import BETTER, LEADER, ONE_SEED, OPEN, WORSE
-from pesloss.claims.collect import with_corrected_verdicts
+from pesloss.claims.collect import with_corrected_verdicts, with_texts
 from pesloss.report import wording
 from pesloss.report.verdicts import counts, number, table_row
 from pesloss.spec.names import claim_number, is_claim
@@ -65,8 +65,7 @@ def sections(claims: pd.DataFrame, compared: pd.DataFrame, carried: pd.DataFrame
 
 def _of_users(claims: pd.DataFrame) -> pd.DataFrame:
     """Return the measurements that are no controls, with their corrected verdicts."""
-    text = ["model", "loss", "group", "options", "must_be"]
-    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
+    claims = with_texts(claims)
     return with_corrected_verdicts(claims[claims.must_be == ""])
 
 

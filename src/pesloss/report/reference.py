@@ -18,11 +18,11 @@ from pesloss.job.files import (
     write_text,
 )
 from pesloss.job.surroundings import SCRATCH, run, writing
-from pesloss.plan.suite import read_names
 from pesloss.report.exponents import primary_table
 from pesloss.report.glance import answered, answers
 from pesloss.report.verdicts import splice
 from pesloss.report.wording import called
+from pesloss.spec.config_files import read_names
 
 TABLES = (
     "claims.csv", "controls.csv", "left_out.csv", "cost.csv", "statistics.csv", "runs.csv",

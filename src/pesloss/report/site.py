@@ -5,12 +5,12 @@ from pathlib import Path
 
 from pesloss.job.code_digest import constants
 from pesloss.job.files import read_json, read_table, write_text
-from pesloss.plan.suite import FIGURES, read_names
 from pesloss.report.exponents import exponent_table
 from pesloss.report.glance import answered, answers, claim_table, data_table
 from pesloss.report.reference import in_short, source_line
 from pesloss.report.verdicts import run_times
 from pesloss.report.wording import called
+from pesloss.spec.config_files import read_names
 
 
 def write_pages(project: Path, folder: Path) -> None:
@@ -80,7 +80,7 @@ def gallery_page(drawn: Path, images: str) -> str:
         "# Figures\n\nEach is drawn again, without a training, by the command below it. Some are "
         "not kept with the reference; the command makes them."
     ]
-    for file in sorted(FIGURES.glob("[!_]*.py")):
+    for file in sorted((Path(__file__).parent / "figures").glob("[!_]*.py")):
         found = constants(file)
         image = drawn / f"{file.stem}.png"
         title = file.stem.replace("_", " ").capitalize()

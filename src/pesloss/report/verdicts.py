@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.collect import with_corrected_verdicts
+from pesloss.claims.collect import with_corrected_verdicts, with_texts
 from pesloss.job.errors import PeslossError
 from pesloss.report import wording
 from pesloss.spec.names import claim_number
@@ -17,7 +17,6 @@ HEADING = "| claim | data | of | estimate [95 % interval] | expected | verdict |
 RULE = "|---|---|---|---|---|---|"
 GROUPS = {"by=size_group": "size groups", "by=composition_group": "composition groups",
           "by=phase": "phases"}  # fmt: skip
-TEXT = ("model", "loss", "group", "options", "must_be", "subject", "metric", "variant", "relation")
 
 SUBJECTS = {
     "labels": "On labels",
@@ -53,7 +52,7 @@ def verdict_table(claims: pd.DataFrame) -> str:
         Markdown: one row a claim and dataset, moments of groups as counts; then how often each
         claim was supported, contradicted or undecided over all its measurements; then the controls.
     """
-    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in TEXT})
+    claims = with_texts(claims)
     is_control = claims.must_be != ""
     claimed = with_corrected_verdicts(claims[~is_control])
     shown = claimed[~_minor(claimed)]

@@ -1,7 +1,7 @@
 """Means and scales of local energies, and energies made unit normal (science.md §1, §2, §4)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,12 +18,27 @@ from pesloss.scales.checks import (
 from pesloss.scales.grouped import atoms, product
 from pesloss.scales.likelihood_ratio import RatioTest
 from pesloss.scales.review import outliers, warnings
-from pesloss.scales.storage import FIELDS, pack, unpack
 from pesloss.scales.summary import Summary, summarize
 
 Array = NDArray[np.float64]
 Method = Literal["reml", "ridge", "nnls"]
 Shared = Literal["one", "species"]
+
+FIELDS = (
+    "mean",
+    "std",
+    "shared_std",
+    "structure_std",
+    "mean_se",
+    "std_se",
+    "shared_std_se",
+    "structure_std_se",
+    "mean_dof",
+    "std_low",
+    "std_high",
+    "log_likelihood",
+)
+"""What a `Summary` hands on under the same names."""
 
 
 class EnergyStandardizer:
@@ -245,16 +260,6 @@ class EnergyStandardizer:
     def std_interval(self) -> Array:
         """(Z, 2) interval of σ at 95 %, by inverting a score test; NaN where left open."""
         return np.stack([self.std_low_, self.std_high_], axis=1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return parameters and fit as plain values; JSON keeps every float exactly."""
-        self._check_fitted()
-        return pack(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "EnergyStandardizer":
-        """Rebuild what `to_dict` returned."""
-        return unpack(cls(content["method"], content["shared"]), content)
 
 
 def _undetermined(

@@ -1,7 +1,5 @@
 """Scale η_z of the force components on each species (science.md §1)."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -104,27 +102,6 @@ class ForceStandardizer:
     def inverse_transform(self, numbers: ArrayLike, standardized: ArrayLike) -> Array:
         """Return F = η F', (A, 3) in eV/Å."""
         return np.asarray(standardized, dtype=np.float64) * self.scale(numbers)[:, None]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fit as plain lists that JSON keeps exactly."""
-        errors = [None if np.isnan(x) else x for x in self.scale_se_.tolist()]
-        return {
-            "species": self.species_.tolist(),
-            "scale": self.scale_.tolist(),
-            "scale_se": errors,
-            "count": self.count_.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "ForceStandardizer":
-        """Rebuild what `to_dict` returned."""
-        fitted = cls()
-        fitted.species_ = np.array(content["species"], dtype=np.int64)
-        fitted.scale_ = np.array(content["scale"], dtype=np.float64)
-        fitted.scale_se_ = np.array(content["scale_se"], dtype=np.float64)
-        fitted.count_ = np.array(content["count"], dtype=np.int64)
-        fitted.unusable_ = [symbol(int(s)) for s in fitted.species_[fitted.scale_ == 0]]
-        return fitted
 
 
 def _checked(numbers: ArrayLike, forces: ArrayLike) -> tuple[NDArray[np.int64], Array]:

@@ -8,12 +8,12 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
-from pesloss.data.isolated import is_isolated
-from pesloss.data.keys import labelled
 from pesloss.job.errors import PeslossError
 from pesloss.scales.checks import check_enough
 from pesloss.scales.energy import EnergyStandardizer
 from pesloss.scales.forces import ForceStandardizer
+from pesloss.scales.isolated_atoms import is_isolated
+from pesloss.scales.keys import labelled
 from pesloss.scales.scales import Scales
 
 Array = NDArray[np.float64]
@@ -88,11 +88,11 @@ def fit_structures(
     Parameters
     ----------
     structures
-        Structures with energies; isolated atoms among them are left out, as reference energies
-        are no data of local energies (`pesloss.data.isolated`). Where one of the others has no
-        forces there is no η_z.
+        Structures with energies; isolated atoms (`pesloss.scales.isolated_atoms`) are left out, as
+        reference energies are no data of local energies. Where one of the others has no forces
+        there is no η_z.
     energy_key, forces_key
-        Names of the labels, see `pesloss.data.keys.labelled`; without them the calculator's
+        Names of the labels, see `pesloss.scales.keys.labelled`; without them the calculator's
         results are used.
 
     Raises
@@ -115,15 +115,43 @@ def fit_all(structures: Sequence[Atoms]) -> Fitted:
     PeslossError
         As `fit_scales`.
     """
-    numbers = np.concatenate([atoms.numbers for atoms in structures])
-    present = np.unique(numbers)
-    counts = np.array([[(atoms.numbers == z).sum() for z in present] for atoms in structures])
     energy = [atoms.calc.results["energy"] for atoms in structures]
-    species = [str(chemical_symbols[z]) for z in present]
     forces = [atoms.calc.results.get("forces") for atoms in structures]
-    if any(force is None for force in forces):
-        return _fit(counts, energy, species)
-    return _fit(counts, energy, species, numbers, np.concatenate(forces))
+    return fit_atoms(
+        np.concatenate([atoms.numbers for atoms in structures]),
+        np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures]),
+        energy,
+        None if any(force is None for force in forces) else np.concatenate(forces),
+    )
+
+
+def fit_atoms(
+    numbers: NDArray[np.integer],
+    owner: NDArray[np.integer],
+    energy: ArrayLike,
+    forces: ArrayLike | None = None,
+) -> Fitted:
+    """Fit scales to structures that are given as all their atoms.
+
+    Parameters
+    ----------
+    numbers, owner
+        (A,) atomic numbers, and the structure of each atom, 0 to S − 1.
+    energy
+        (S,) total energies.
+    forces
+        (A, 3); without them there is no η_z.
+
+    Raises
+    ------
+    PeslossError
+        As `fit_scales`.
+    """
+    present, place = np.unique(numbers, return_inverse=True)
+    shape = (np.size(energy), len(present))
+    counts = np.bincount(owner * len(present) + place, minlength=shape[0] * shape[1])
+    species = [str(chemical_symbols[z]) for z in present]
+    return _fit(counts.reshape(shape), energy, species, numbers, forces)
 
 
 def _floats(values: Array) -> tuple[float, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.spec.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
-from pesloss.spec.names import CLAIM, ClaimText, claim_number
-from pesloss.spec.yaml_files import names_in, parse_yaml, read_yaml
+from pesloss.spec.names import CLAIM, ClaimText, Names, Titled, claim_number, titles
+from pesloss.spec.yaml_files import named_files, names_in, parse_yaml, read_yaml
 from pesloss.spec.yaml_models import check_names, load, load_all, parse
 
 DEFAULT = "default"
@@ -72,6 +72,23 @@ def read_claims(folder: Path) -> dict[str, str]:
             allowed = "C or Q and a number: C1 for a claim, Q1 for a question beyond the claims"
             raise wrong_value(str(folder / "claims"), "file", f"{name}.yaml", allowed)
     return {name: found[name] for name in sorted(found, key=claim_number)}
+
+
+def read_names(folder: Path) -> Names:
+    """Return what all in the folder config/ is called, for what is written without a plan.
+
+    Of datasets and models no more than title and place is read; a plan checks the rest.
+    """
+    return Names(_titles(folder / "datasets"), _titles(folder / "models"), read_claims(folder))
+
+
+def _titles(folder: Path) -> dict[str, str]:
+    return titles({name: _titled(path) for name, path in named_files(folder).items()})
+
+
+def _titled(path: Path) -> Titled:
+    content = read_yaml(path)
+    return parse(Titled, {key: content.get(key) for key in Titled.model_fields}, str(path))
 
 
 def known_presets(folder: Path) -> list[str]:

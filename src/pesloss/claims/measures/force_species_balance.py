@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Array, Measurement, NotMeasurable, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
 from pesloss.claims.measures._options import choose
 from pesloss.claims.runs import Comparison, cell_mean
+from pesloss.evaluation.results import RunResult
 
 TITLE = "spread over species"
 EXPECTED = 0

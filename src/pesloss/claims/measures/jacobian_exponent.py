@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.measurement import Array, Measurement, NotMeasurable, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
 from pesloss.claims.measures._options import choose
 from pesloss.claims.measures._slopes import slope_interval
 from pesloss.claims.runs import Comparison
+from pesloss.evaluation.results import RunResult
 
 TITLE = "exponent of ‖∂Ê/∂θ‖"
 WORDS = {"at=end": "after training", "at=start": "before training"}

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pesloss.claims.measurement import Array, Measurement, NotMeasurable, RunResult, Sampling
+from pesloss.claims.measurement import Array, Measurement, NotMeasurable, Sampling
 from pesloss.claims.measures._options import choose
 from pesloss.claims.runs import Comparison, Study, cell_mean, families
+from pesloss.evaluation.results import RunResult
 from pesloss.spec.run import same_except
 
 TITLE = "difference after another unit"

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from pesloss.data.checks import Limits
 from pesloss.data.fetch import SourceFile
 from pesloss.data.grouping import GroupRule, PhaseRule
-from pesloss.data.labels import Labels
+from pesloss.data.label_units import Labels
 from pesloss.data.own_files import all_matched
 from pesloss.data.readers import reader_names
 from pesloss.spec.yaml_models import PositiveInt, Strict

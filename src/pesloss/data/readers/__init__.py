@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from pesloss.data.labels import Frame, Labels, LeftOut, Note
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import Frame, LeftOut, Note
 from pesloss.data.own_files import why_not_a_file
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.job.surroundings import pass_on

@@ -1,27 +1,19 @@
 """Bytes of a file, unpacked within limits."""
 
-import bz2
 import codecs
-import gzip
 import io
 import json
-import lzma
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from pesloss.data.archives import PACKINGS, UNPACKING
 from pesloss.job.errors import PeslossError
 from pesloss.job.surroundings import pass_on
 
 Content = bytes | Path
-PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
-    b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
-    b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
-    b"BZh": ("bzip2", bz2.BZ2File),
-}
 ZIP = b"PK\x03\x04"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_UNPACKED = 2**30  # bytes; a small file may unpack to more than the memory holds
@@ -40,7 +32,7 @@ def bytes_of(name: str, content: Content) -> bytes:
         raise PeslossError(f"{name}: the file is empty")
     if packed.startswith(ZIP):
         raise PeslossError(f"{name}: a ZIP; unpack it first")
-    for magic, (kind, opened) in PACKED.items():
+    for magic, (kind, opened) in PACKINGS.items():
         if packed.startswith(magic):
             return _unpacked(name, packed, kind, opened)
     return packed
@@ -49,8 +41,8 @@ def bytes_of(name: str, content: Content) -> bytes:
 def unpacked(name: str, content: Content) -> Content:
     """Return the content itself where it is not packed, else its unpacked bytes."""
     with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
-        start = file.read(max(map(len, PACKED)))
-    plain = bool(start) and not start.startswith((*PACKED, ZIP))
+        start = file.read(max(map(len, PACKINGS)))
+    plain = bool(start) and not start.startswith((*PACKINGS, ZIP))
     return content if plain else bytes_of(name, content)
 
 
@@ -58,7 +50,7 @@ def _unpacked(name: str, packed: bytes, kind: str, opened: Callable[[IO[bytes]],
     try:
         with opened(io.BytesIO(packed)) as stream:
             unpacked: bytes = stream.read(MAX_UNPACKED + 1)
-    except (EOFError, MemoryError, OSError, zlib.error, lzma.LZMAError) as error:
+    except UNPACKING as error:
         pass_on(error, name)
         raise PeslossError(f"{name}: truncated or not {kind} ({error})") from None
     check_size(name, len(unpacked))

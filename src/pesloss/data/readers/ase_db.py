@@ -13,7 +13,8 @@ from typing import Any
 
 import ase.db
 
-from pesloss.data.labels import Frame, Labels, Note, Raw, frame_of
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import Frame, Note, Raw, frame_of
 from pesloss.data.readers._content import Content, path_of, unpacked
 from pesloss.data.stated_units import units_conflict, units_mentioned
 from pesloss.job.errors import PeslossError

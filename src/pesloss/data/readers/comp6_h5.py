@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 from ase import Atoms
 
-from pesloss.data.labels import BadFrame, Frame, Labels, Raw, frame_of
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import BadFrame, Frame, Raw, frame_of
 from pesloss.data.readers._content import Content, bytes_of, check_size
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import ase.io
 
-from pesloss.data.labels import BadFrame, Frame, Labels, Raw, frame_of
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import BadFrame, Frame, Raw, frame_of
 from pesloss.data.readers._content import Content, text_of
 from pesloss.job.errors import PeslossError
 

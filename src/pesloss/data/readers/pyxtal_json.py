@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from pesloss.data.labels import Frame, Labels, Raw, frame_of
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import Frame, Raw, frame_of
 from pesloss.data.readers._content import Content, list_of
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from ase import units
 
 from pesloss.data.archives import members
-from pesloss.data.labels import BadFrame, Frame, Labels, Raw, frame_of
+from pesloss.data.label_units import Labels
+from pesloss.data.labels import BadFrame, Frame, Raw, frame_of
 from pesloss.data.readers import _content
 from pesloss.data.readers._content import Content, path_of
 from pesloss.job.errors import PeslossError

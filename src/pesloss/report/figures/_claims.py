@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pesloss.claims.collect import with_texts
 from pesloss.report.exponents import usual_or_longer
 
 COLUMNS = ["dataset", "model", "loss", "estimator", "estimate", "low", "high", "expected", "margin"]
@@ -9,8 +10,7 @@ COLUMNS = ["dataset", "model", "loss", "estimator", "estimate", "low", "high", "
 
 def exponents(claims: pd.DataFrame, statistic: str) -> pd.DataFrame:
     """Return energy exponents of whole datasets, each once, gamma regression unless said."""
-    columns = ("model", "loss", "group", "options", "must_be", "variant")
-    text = claims.assign(**{c: claims[c].fillna("").astype(str) for c in columns})
+    text = with_texts(claims)
     rows = text[(text.statistic == statistic) & (text.group == "")]
     rows = usual_or_longer(rows[~rows.options.str.contains("of=forces|by=")])
     line = rows.options.str.contains("estimator=line")

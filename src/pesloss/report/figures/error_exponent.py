@@ -10,14 +10,12 @@ from matplotlib.figure import Figure
 from pesloss.evaluation.score import CELL, at_best_weight
 from pesloss.report import wording
 from pesloss.report.drawing import (
-    by_dataset,
     colour,
     coloured_lines,
+    each_dataset,
     interval_text,
     losses_in,
     marker,
-    nothing,
-    panels,
     plain_ticks,
 )
 from pesloss.report.figures._claims import exponents
@@ -55,16 +53,8 @@ def _number(fitted: pd.DataFrame, cell: tuple[Any, ...]) -> list[float]:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw one panel a dataset and model, one colour a loss."""
-    pairs = by_dataset(table)
-    if not pairs:
-        return nothing(TITLE, "no runs to compare")
-    figure, axes = panels(len(pairs), TITLE, size=(3.3, 3.0))
-    for one, (dataset, model) in zip(axes, pairs, strict=True):
-        _panel(one, table[(table.dataset == dataset) & (table.model == model)])
-        one.set_title(wording.dataset(dataset, model))
-    figure.supxlabel("number of atoms N", fontsize=9)
-    figure.supylabel("energy error of a structure, rms (meV), 95 % intervals", fontsize=9)
-    return figure
+    labels = ("number of atoms N", "energy error of a structure, rms (meV), 95 % intervals")
+    return each_dataset(table, TITLE, "no runs to compare", _panel, labels, size=(3.3, 3.0))
 
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:

@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pesloss.report import wording
-from pesloss.report.drawing import GUIDE, by_dataset, coloured_lines, nothing, panels
+from pesloss.report.drawing import GUIDE, coloured_lines, each_dataset
 
 SOURCES = ("force_histogram.csv",)
 TITLE = "Standardized force components by species; grey: standard normal"
@@ -35,16 +34,8 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw one panel a dataset and one line a species."""
-    datasets = [dataset for dataset, _ in by_dataset(table)]
-    if not datasets:
-        return nothing(TITLE, "no dataset has forces")
-    figure, axes = panels(len(datasets), TITLE)
-    for one, dataset in zip(axes, datasets, strict=True):
-        _panel(one, table[table.dataset == dataset])
-        one.set_title(wording.dataset(dataset))
-    figure.supxlabel("F′ = F / η of the species   (outermost bars hold all beyond)", fontsize=9)
-    figure.supylabel("density", fontsize=9)
-    return figure
+    labels = ("F′ = F / η of the species   (outermost bars hold all beyond)", "density")
+    return each_dataset(table, TITLE, "no dataset has forces", _panel, labels, models=False)
 
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:

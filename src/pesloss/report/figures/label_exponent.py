@@ -3,17 +3,10 @@
 from collections.abc import Mapping
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pesloss.report import wording
-from pesloss.report.drawing import (
-    LABELS_COLOUR,
-    by_dataset,
-    coloured_lines,
-    interval_text,
-    nothing,
-    panels,
-)
+from pesloss.report.drawing import LABELS_COLOUR, coloured_lines, each_dataset, interval_text
 from pesloss.report.figures._claims import exponents
 from pesloss.report.figures._growth import COLUMNS, binned, draw_growth, draw_guides
 
@@ -45,23 +38,18 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw one panel a dataset."""
-    datasets = [dataset for dataset, _ in by_dataset(table)]
-    if not datasets:
-        return nothing(TITLE, "no held-out structures")
-    figure, axes = panels(
-        len(datasets), TITLE, columns=4 if len(datasets) > 6 else 3, size=(2.7, 2.5)
-    )
-    for one, dataset in zip(axes, datasets, strict=True):
-        part = table[table.dataset == dataset]
-        draw_growth(one, part, 1.0, 0.0, color=COLOUR, marker="o")
-        draw_guides(one, part, 1.0)
-        fit = part.iloc[0]
-        if pd.notna(fit.exponent):
-            text = interval_text(fit.exponent, fit.exponent_low, fit.exponent_high)
-            coloured_lines(one, [(f"exponent {text}", COLOUR)])
-        else:
-            coloured_lines(one, [("exponent not claimed", LABELS_COLOUR)])
-        one.set_title(wording.dataset(dataset))
-    figure.supxlabel("number of atoms N", fontsize=9)
-    figure.supylabel("rms of E − Σμ (eV), 95 % intervals", fontsize=9)
-    return figure
+    columns = 4 if table.dataset.nunique() > 6 else 3
+    labels = ("number of atoms N", "rms of E − Σμ (eV), 95 % intervals")
+    return each_dataset(table, TITLE, "no held-out structures", _panel, labels, models=False,
+                        columns=columns, size=(2.7, 2.5))  # fmt: skip
+
+
+def _panel(axes: Axes, table: pd.DataFrame) -> None:
+    draw_growth(axes, table, 1.0, 0.0, color=COLOUR, marker="o")
+    draw_guides(axes, table, 1.0)
+    fit = table.iloc[0]
+    if pd.notna(fit.exponent):
+        text = interval_text(fit.exponent, fit.exponent_low, fit.exponent_high)
+        coloured_lines(axes, [(f"exponent {text}", COLOUR)])
+    else:
+        coloured_lines(axes, [("exponent not claimed", LABELS_COLOUR)])

@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pesloss.report import wording
-from pesloss.report.drawing import GUIDE, by_dataset, coloured_lines, nothing, panels, shades
+from pesloss.report.drawing import GUIDE, coloured_lines, each_dataset, shades
 
 SOURCES = ("labels.csv.gz",)
 TITLE = "Standardized energies of held-out structures by size; grey: standard normal"
@@ -37,18 +36,10 @@ def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw one panel a dataset and one line a size group."""
-    datasets = [dataset for dataset, _ in by_dataset(table)]
-    if not datasets:
-        return nothing(TITLE, "no held-out structures")
-    figure, axes = panels(
-        len(datasets), TITLE, columns=4 if len(datasets) > 6 else 3, size=(2.7, 2.5)
-    )
-    for one, dataset in zip(axes, datasets, strict=True):
-        _panel(one, table[table.dataset == dataset])
-        one.set_title(wording.dataset(dataset))
-    figure.supxlabel("E′ = (E − Σμ) / √Σσ²   (outermost bars hold all beyond)", fontsize=9)
-    figure.supylabel("density", fontsize=9)
-    return figure
+    columns = 4 if table.dataset.nunique() > 6 else 3
+    labels = ("E′ = (E − Σμ) / √Σσ²   (outermost bars hold all beyond)", "density")
+    return each_dataset(table, TITLE, "no held-out structures", _panel, labels, models=False,
+                        columns=columns, size=(2.7, 2.5))  # fmt: skip
 
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:

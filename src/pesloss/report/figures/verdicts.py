@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pesloss.claims.collect import with_texts
 from pesloss.job.errors import PeslossError
 from pesloss.report import wording
 from pesloss.report.drawing import GUIDE, VERDICT_COLOURS, grid, nothing
@@ -28,9 +29,7 @@ ROW = ["claim", "subject", "what", "relation"]
 
 def table(sources: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return every measurement that is no control as (estimate − expected) / margin."""
-    claims = sources["claims.csv"]
-    text = ["model", "loss", "group", "options", "must_be"]
-    claims = claims.assign(**{name: claims[name].fillna("").astype(str) for name in text})
+    claims = with_texts(sources["claims.csv"])
     claims = claims[claims.must_be == ""]
     if (claims.margin <= 0).any():
         raise PeslossError("claims.csv: margin is 0; allowed: above 0")

@@ -15,8 +15,6 @@ from pesloss.report.verdicts import MARKS, counts, duration, expected, number
 from pesloss.spec.config import Ablation, Claim
 from pesloss.spec.names import claim_number
 
-TEXT = ("model", "loss", "group", "options", "must_be", "variant", "force_loss", "metric")
-
 
 @dataclass(frozen=True)
 class Link:
@@ -24,11 +22,6 @@ class Link:
 
     text: str
     href: str = ""
-
-
-def readable(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return measurements with empty texts in place of missing ones."""
-    return claims.assign(**{name: claims[name].fillna("").astype(str) for name in TEXT})
 
 
 def claim_rows(claims: pd.DataFrame, costs: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -87,7 +80,7 @@ def verdict_rows(claims: pd.DataFrame, held: Known) -> list[dict[str, Any]]:
     Parameters
     ----------
     claims
-        As from `readable`; the index is the place in ``claims.csv``.
+        As from `pesloss.claims.collect.with_texts`; the index is the place in ``claims.csv``.
     held
         What links may lead to.
     """

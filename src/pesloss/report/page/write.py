@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pesloss.claims.collect import with_corrected_verdicts
+from pesloss.claims.collect import with_corrected_verdicts, with_texts
 from pesloss.job.code_digest import relative
 from pesloss.job.files import read_table, write_text, write_zip, written_whole
 from pesloss.report import wording
@@ -93,7 +93,7 @@ def _index(
     sources: Sources,
     held: content.Known,
 ) -> dict[str, Any]:
-    every = content.readable(tables["claims.csv"])
+    every = with_texts(tables["claims.csv"])
     claims, controls = every[every.must_be == ""], every[every.must_be != ""]
     costs, jobs, left_out = (tables[f"{n}.csv"] for n in ("claim_cost", "cost", "left_out"))
     guide = sections(every, tables["advice.csv"], tables["carried_weight.csv"])
