@@ -7,15 +7,11 @@ import pandas as pd
 import pytest
 
 from pesloss.job.files import write_table
+from pesloss.plan.cost import JOB_SECONDS, hours, known_rates, plan_cost, plan_line
 from pesloss.report.cost import (
-    JOB_SECONDS,
     RECORD_COLUMNS,
     claim_cost,
     cost_by_claim,
-    hours,
-    known_rates,
-    plan_cost,
-    plan_line,
     records_table,
     training_rates,
 )

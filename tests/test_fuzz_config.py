@@ -18,9 +18,9 @@ from snakemake.utils import update_config
 
 from pesloss.data.external import unavailable_here
 from pesloss.job.errors import PeslossError
+from pesloss.plan.cost import known_rates, plan_cost, plan_line
 from pesloss.plan.seeds import add_seeds
 from pesloss.plan.suite import Suite
-from pesloss.report.cost import known_rates, plan_cost, plan_line
 from pesloss.spec.config_files import as_typed
 from pesloss.spec.run import Run, settings_of
 from pesloss.spec.yaml_files import read_yaml

@@ -1,7 +1,6 @@
 rule decide_claims:
     """Measure the statistics of an ablation's claims and decide them."""
     input:
-        spec="config/ablations/{ablation}.yaml",
         labels=labels_of_ablation,
         runs=runs_of_ablation,
         records=records_of_ablation,
@@ -16,6 +15,7 @@ rule decide_claims:
     params:
         code=code_digest("pesloss.claims.job"),
         statistics=statistics_of_ablation,
+        ablation=lambda w: suite.ablations[w.ablation].settings(),
         datasets=lambda w: suite.datasets_of(w.ablation),
         runs=lambda w: [str(run.folder) for run in suite.runs_of(w.ablation)],
         n_resamples=suite.config.n_resamples,

@@ -9,9 +9,9 @@ from pesloss.data.external import unavailable_here
 from pesloss.job.code_digest import code_digest, presentation_digest
 from pesloss.job.errors import PeslossError
 from pesloss.job.failures import watch_jobs
+from pesloss.plan.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.plan.resources import Requests, growth
 from pesloss.plan.suite import Suite
-from pesloss.report.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.report.page.write import TABLES as REPORT_TABLES
 from pesloss.report.page.write import page_files
 from pesloss.spec.config_files import as_typed
@@ -105,6 +105,11 @@ def run_file(name):
     return f"<results>/runs/{suite.run_pattern}/{name}"
 
 
+def settings_of_dataset(wildcards):
+    """What jobs read of a dataset's card."""
+    return suite.made[wildcards.dataset].settings(suite.config.preset)
+
+
 def structures_of(wildcards):
     """The structures of a dataset, where it has geometry."""
     geometric = suite.datasets[wildcards.dataset].has_geometry()
@@ -141,6 +146,13 @@ def runs_of_ablation(wildcards):
 def records_of_ablation(wildcards):
     """What says which files the evaluated runs of an ablation have."""
     return files_of_runs(suite.runs_of(wildcards.ablation), RECORD, EVALUATION)
+
+
+def settings_of_training(wildcards):
+    """The settings of a run's model and training, its changes applied."""
+    run = Run.from_wildcards(dict(wildcards.items()))
+    model, training = suite.settings_of(run)
+    return {"model": model.model_dump(), "training": training.model_dump()}
 
 
 def code_of_training(wildcards):

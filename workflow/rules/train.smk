@@ -4,7 +4,6 @@ rule train:
         graphs=graphs_of,
         splits="<results>/data/{dataset}/splits.csv",
         statistics="<results>/statistics/{dataset}/statistics.json",
-        model="config/models/{model}.yaml",
     output:
         record=run_file(RECORD),
         weights=run_file("weights.pt"),
@@ -20,7 +19,7 @@ rule train:
         gpu=int(MAY_USE_GPU),
     params:
         code=code_of_training,
-        training=suite.config.training.model_dump(),
+        settings=settings_of_training,
         device=suite.config.device,
     script:
         "../scripts/train.py"

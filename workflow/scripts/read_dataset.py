@@ -2,15 +2,15 @@
 
 from pesloss.data.external import read_dataset, sources_of
 from pesloss.data.fetch import progress_bar
-from pesloss.data.spec import load_dataset_spec
+from pesloss.data.spec import ANY_PRESET, DatasetSpec
 from pesloss.data.store import structure_table, write_structures
 from pesloss.job.files import write_table
 from pesloss.job.script import job
 
 with job(snakemake) as running, progress_bar(running.label) as report:
-    spec = load_dataset_spec(snakemake.input.spec)
+    spec = DatasetSpec.of_settings(snakemake.params.dataset)
     sources = sources_of(snakemake.config)
-    made = read_dataset(spec, snakemake.params.preset, sources, running.say, report)
+    made = read_dataset(spec, ANY_PRESET, sources, running.say, report)
     write_structures(snakemake.output.structures, made.structures, made.described(spec))
     write_table(snakemake.output.table, structure_table(made.structures))
     write_table(snakemake.output.failures, made.left_out)

@@ -25,7 +25,7 @@ from pesloss.spec.config_files import (
 )
 from pesloss.spec.manifest import EVALUATION, RECORD
 from pesloss.spec.run import WILDCARDS, Run, settings_of
-from pesloss.spec.settings import ModelSpec
+from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.spec.yaml_files import named_files
 from pesloss.spec.yaml_models import check_names, load_all, parse
 
@@ -271,10 +271,13 @@ class Suite:
         recipe = self.datasets[dataset].parsed_recipe()
         return recipe.own_files() if isinstance(recipe, files.Recipe) else []
 
+    def settings_of(self, run: Run) -> tuple[ModelSpec, TrainingSpec]:
+        """Return the settings of a run's model and training, its changes applied."""
+        return settings_of(run, self.models[run.model], self.config.training)
+
     def cutoff(self, wildcards: Any) -> float:
         """Return the cutoff of the model of the run that ``wildcards`` describe, Å."""
-        run = Run.from_wildcards(dict(wildcards.items()))
-        return settings_of(run, self.models[run.model], self.config.training)[0].cutoff
+        return self.settings_of(Run.from_wildcards(dict(wildcards.items())))[0].cutoff
 
     @property
     def figures(self) -> list[str]:
