@@ -12,8 +12,8 @@ from pesloss.job.failures import watch_jobs
 from pesloss.plan.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
 from pesloss.plan.resources import Requests, growth
 from pesloss.plan.suite import Suite
-from pesloss.report.page.write import TABLES as REPORT_TABLES
-from pesloss.report.page.write import page_files
+from pesloss.report.page.sources import TABLES as REPORT_TABLES
+from pesloss.report.page.sources import page_files
 from pesloss.spec.config_files import as_typed
 from pesloss.spec.manifest import EVALUATION, RECORD, damaged
 from pesloss.spec.run import Run
