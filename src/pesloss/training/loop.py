@@ -24,6 +24,10 @@ from pesloss.training.objective import Objective
 from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
 
 
+class Diverged(PeslossError):
+    """A loss or an error is not finite: the training cannot go on."""
+
+
 def deterministic() -> None:
     """Put torch into the state every job trains in: one thread, deterministic algorithms.
 
@@ -152,7 +156,7 @@ class Training:
         force = self.objective.force_terms(batch, prediction)
         loss = energy.mean() + self.objective.force_weight * force.mean()
         if not bool(loss.isfinite()):
-            raise PeslossError(self._not_finite(step, batch, prediction))
+            raise Diverged(self._not_finite(step, batch, prediction))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(learning_rate(step, self.spec))
@@ -195,7 +199,7 @@ class Training:
         bad[owner[~np.isfinite(force_error).all(axis=1)]] = True
         if bad.any():
             names = ", ".join(str(name) for name in self.graphs.structure[chosen[bad]])
-            raise PeslossError(
+            raise Diverged(
                 f"training: validation error is not finite at step {step} on structure {names}; "
                 "nothing was written"
             )
