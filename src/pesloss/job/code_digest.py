@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -119,10 +120,16 @@ def _linked(path: Path) -> str:
 
 @cache
 def _plain(path: Path) -> str:
-    """Return a file's code without comments, docstrings and imports of this package."""
+    """Return a file's code without comments, docstrings and imports of this package.
+
+    A file of C with the name of the module, which it compiles, is part of it.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if not _is_shown(node)]
-    return ast.dump(_Plain().visit(tree))
+    compiled = path.with_suffix(".c")
+    beside = compiled.read_text(encoding="utf-8") if compiled.is_file() else ""
+    words = re.sub(r"/\*.*?\*/", " ", beside, flags=re.DOTALL).split(" ")
+    return " ".join([ast.dump(_Plain().visit(tree)), *filter(None, words)])
 
 
 def _is_shown(node: ast.stmt) -> bool:

@@ -770,10 +770,10 @@ int64_t gradients(space *s, int64_t n, const int64_t *chosen, int64_t members, m
   return n;
 }
 
-/* One step of every member whose loss is finite; means (members, 2) of energy and force terms.
- * steps: how many have been taken with this one. */
+/* One step of every member whose loss is finite; found (members, 3): the mean of energy terms, that
+ * of force terms, and the loss. steps: how many have been taken with this one. */
 int64_t step(space *s, int64_t n, const int64_t *chosen, int64_t members, member *all, double rate,
-             double steps, double *terms, double *means) {
+             double steps, double *terms, double *found) {
   const int64_t taken = gradients(s, n, chosen, members, all, terms);
   if (taken < n) return taken;
   const chunk *last = s->chunks + s->n_chunks - 1;
@@ -782,10 +782,11 @@ int64_t step(space *s, int64_t n, const int64_t *chosen, int64_t members, member
     const double *energy = terms + 2 * k * n, *force = energy + n;
     double sums[2] = {0, 0};
     for (int64_t i = 0; i < n; i++) { sums[0] += energy[i]; sums[1] += force[i]; }
-    means[2 * k] = sums[0] / n;
-    means[2 * k + 1] = sums[1] / components;
-    const REAL loss = (REAL)(means[2 * k] + (REAL)all[k].force_weight * means[2 * k + 1]);
-    if (!isfinite(loss)) continue;
+    double *mean = found + 3 * k;
+    mean[0] = sums[0] / n;
+    mean[1] = sums[1] / components;
+    mean[2] = (REAL)(mean[0] + (REAL)all[k].force_weight * mean[1]);
+    if (!isfinite(mean[2])) continue;
     adam(s->net, all + k, rate, steps);
     for (int64_t i = 0; i < n; i++) {
       double *total = all[k].total + 3 * chosen[i];

@@ -7,7 +7,7 @@ alone, so that it has the same bits whoever is trained beside it.
 import ctypes
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,14 +64,12 @@ class _Member(ctypes.Structure):
     )
 
 
+_BATCH = [_Pointer, _Integer, _Pointer, _Integer, _Pointer]  # room, structures, members
 _CALLS: dict[str, tuple[list[Any], Any]] = {
-    "gradients": ([_Pointer, _Integer, _Pointer, _Integer, _Pointer, _Pointer], _Integer),
-    "step": (
-        [_Pointer, _Integer, _Pointer, _Integer, _Pointer, _Real, _Real, _Pointer, _Pointer],
-        _Integer,
-    ),
-    "predict": ([_Pointer, _Integer, _Pointer, _Integer, _Pointer, _Integer, *[_Pointer] * 2], None),
-    "signals": ([_Pointer, _Integer, _Pointer, _Integer, _Pointer, _Pointer], None),
+    "gradients": ([*_BATCH, _Pointer], _Integer),
+    "step": ([*_BATCH, _Real, _Real, _Pointer, _Pointer], _Integer),
+    "predict": ([*_BATCH, _Integer, _Pointer, _Pointer], None),
+    "signals": ([*_BATCH, _Pointer], None),
     "space_new": ([_Pointer, _Pointer, *[_Integer] * 5], _Pointer),
     "space_free": ([_Pointer], None),
 }
@@ -166,7 +164,6 @@ class SchNets:
         self._network = self._network_of(first, blocks, size)
         self._data = self._dataset_of(graphs, first, objectives[0])
         self._members = (_Member * len(models))()
-        self.alive = list(range(len(models)))
         for k, model in enumerate(models):
             self.load(k, model.state_dict())
             self.set_objective(k, objectives[k])
@@ -256,25 +253,28 @@ class SchNets:
 
     # Weights by their names
 
-    def load(self, k: int, state: dict[str, Tensor]) -> None:
-        """Take the weights of member ``k`` from a model's state."""
+    def load(self, k: int, state: Mapping[str, Tensor], into: Tensor | None = None) -> None:
+        """Take the weights of member ``k``, or its part of ``into`` (K, n), by their names."""
+        flat = (self.weights if into is None else into)[k : k + 1]
         for weight in self.layout:
-            weight.of(self.weights[k : k + 1])[0] = state[weight.name]
+            weight.of(flat)[0] = state[weight.name]
 
     def named(self, k: int, values: Tensor | None = None) -> dict[str, Tensor]:
         """Return the weights of member ``k``, or its part of ``values`` (K, n), by their names."""
         flat = (self.weights if values is None else values)[k : k + 1]
         return {weight.name: weight.of(flat)[0].clone() for weight in self.layout}
 
-    # What C does
+    # What C does, to the members that are named
 
     def step(
-        self, chosen: NDArray[np.int64], rate: float
+        self, members: Sequence[int], chosen: NDArray[np.int64], rate: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Take one step of every member in `alive` whose loss is finite.
+        """Take one step of every member whose loss is finite.
 
         Parameters
         ----------
+        members
+            k of them, in any order; all have taken as many steps.
         chosen
             (B,) structures of the batch.
         rate
@@ -283,58 +283,46 @@ class SchNets:
         Returns
         -------
         tuple
-            Means of the energy terms and of the force terms (K, 2), and by structure the energy
-            terms and the sums of the force terms (K, 2, B), K members in the order of `alive`.
+            (k, 3): mean of the energy terms, of the force terms, and the loss; and by structure
+            the energy terms and the sums of the force terms, (k, 2, B).
         """
-        terms = np.empty((len(self.alive), 2, len(chosen)))
-        means = np.empty((len(self.alive), 2))
+        terms, found = np.empty((len(members), 2, len(chosen))), np.empty((len(members), 3))
         self.n_steps += 1
-        self.library.step(
-            self._space, *self._chosen(chosen), *self._living(), rate, float(self.n_steps),
-            _address(terms), _address(means),
-        )  # fmt: skip
-        return means, terms
+        steps = float(self.n_steps)
+        self._call("step", chosen, members, rate, steps, _address(terms), _address(found))
+        return found, terms
 
-    def gradients(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    def gradients(self, members: Sequence[int], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
         """Compute `gradient` of a batch; return the terms by structure as `step` does."""
-        terms = np.empty((len(self.alive), 2, len(chosen)))
-        self.library.gradients(
-            self._space, *self._chosen(chosen), *self._living(), _address(terms)
-        )
+        terms = np.empty((len(members), 2, len(chosen)))
+        self._call("gradients", chosen, members, _address(terms))
         return terms
 
-    def predict(self, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Return local energies (K, A) and forces (K, A, 3) of structures, in the model's unit."""
+    def predict(self, members: Sequence[int], chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return local energies (k, A) and forces (k, A, 3) of structures, in the model's unit."""
         n = int(self.n_atoms[chosen].sum())
-        local = torch.empty(len(self.alive), n, dtype=self.dtype)
-        forces = torch.empty(len(self.alive), n, 3, dtype=self.dtype)
-        self.library.predict(
-            self._space, *self._chosen(chosen), *self._living(), n, _address(local),
-            _address(forces),
-        )  # fmt: skip
+        local = torch.empty(len(members), n, dtype=self.dtype)
+        forces = torch.empty(len(members), n, 3, dtype=self.dtype)
+        self._call("predict", chosen, members, n, _address(local), _address(forces))
         return local, forces
 
-    def signals(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return norms of gradients by the weights of each structure alone, (K, B, 3).
+    def signals(self, members: Sequence[int], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return norms of gradients by the weights of each structure alone, (k, B, 3).
 
         Of its energy term, of its energy, and of the sum of its force terms.
         """
-        norms = np.empty((len(self.alive), len(chosen), 3))
-        self.library.signals(
-            self._space, *self._chosen(chosen), *self._living(), _address(norms)
-        )
+        norms = np.empty((len(members), len(chosen), 3))
+        self._call("signals", chosen, members, _address(norms))
         return norms
 
-    def _chosen(self, chosen: NDArray[np.int64]) -> tuple[int, int]:
-        self._last = np.ascontiguousarray(chosen, dtype=np.int64)
-        return len(self._last), _address(self._last)
-
-    def _living(self) -> tuple[int, int]:
-        if len(self.alive) == len(self._members):
-            self._given = self._members
-        else:
-            self._given = (_Member * len(self.alive))(*(self._members[k] for k in self.alive))
-        return len(self.alive), ctypes.addressof(self._given)
+    def _call(
+        self, name: str, chosen: NDArray[np.int64], members: Sequence[int], *more: float
+    ) -> None:
+        """Call a function of the library; Python has to keep what it reads until it returns."""
+        given = (_Member * len(members))(*(self._members[k] for k in members))
+        index = np.ascontiguousarray(chosen, dtype=np.int64)
+        where = (self._space, len(index), _address(index), len(members), ctypes.addressof(given))
+        getattr(self.library, name)(*where, *more)
 
 
 def _address(values: NDArray[Any] | Tensor) -> int:
