@@ -197,7 +197,7 @@ class InC(Learners):
     ) -> None:
         super().__init__(models, objectives, shared)
         self.stack = schnet_step.SchNets(
-            models, objectives, shared.graphs, shared.batch_size, instructions
+            models, objectives, shared.graphs, shared.batcher, shared.batch_size, instructions
         )
         self.signals = [LossSignal(of_one) for of_one in self.stack.total]
 

@@ -179,9 +179,12 @@ def _untrained(trainings: Mapping[str, Training]) -> dict[str, Saved]:
     return dict.fromkeys(trainings, state)
 
 
-def _shared(training: Training) -> Shared:
-    size = min(training.spec.batch_size, len(training.train))
-    return Shared(training.graphs, training.batcher, size)
+def learners_of(trainings: Sequence[Training]) -> Learners:
+    """Return the models of trainings that share all but their objectives, ready to learn."""
+    first = trainings[0]
+    size = min(first.spec.batch_size, len(first.train))
+    shared = Shared(first.graphs, first.batcher, size)
+    return learners([t.model for t in trainings], [t.objective for t in trainings], shared)
 
 
 class _Together:
@@ -196,11 +199,10 @@ class _Together:
         self.names, self.trainings = list(trainings), list(trainings.values())
         self.first = self.trainings[0]
         self.spec, self.graphs = self.first.spec, self.first.graphs
-        models = [training.model for training in self.trainings]
         self.objectives = [training.objective for training in self.trainings]
-        self.learners = learners(models, self.objectives, _shared(self.first))
+        self.learners = learners_of(self.trainings)
         self.saved, self.checkpoint = saved, checkpoint
-        self.progress = [Progress() for _ in models]
+        self.progress = [Progress() for _ in self.names]
         self.failures: dict[int, Diverged] = {}
         for k, name in enumerate(self.names):
             if name in saved:

@@ -20,7 +20,7 @@ from torch import Tensor
 from pesloss.data.graphs import Graphs
 from pesloss.job.errors import PeslossError
 from pesloss.model import compiled
-from pesloss.model.batches import each_once
+from pesloss.model.batches import Batcher, each_once
 from pesloss.model.potential import Potential
 from pesloss.training.objective import Objective
 
@@ -144,6 +144,7 @@ class SchNets:
         models: Sequence[Potential],
         objectives: Sequence[Objective],
         graphs: Graphs,
+        batcher: Batcher,
         batch_size: int,
         instructions: str | None = None,
     ) -> None:
@@ -162,12 +163,12 @@ class SchNets:
         self.n_atoms = graphs.n_atoms
         self._kept: list[Any] = []
         self._network = self._network_of(first, blocks, size)
-        self._data = self._dataset_of(graphs, first, objectives[0])
+        self._data = self._dataset_of(graphs, batcher, first, objectives[0])
         self._members = (_Member * len(models))()
         for k, model in enumerate(models):
             self.load(k, model.state_dict())
             self.set_objective(k, objectives[k])
-        self._space = self._room(batch_size)
+        self._space = self._room(batcher, batch_size)
 
     # What C reads
 
@@ -194,30 +195,30 @@ class SchNets:
             self._keep(model.local_energy_scale.detach().clone()),
         )
 
-    def _dataset_of(self, graphs: Graphs, model: Potential, objective: Objective) -> _Dataset:
-        once = each_once(graphs)
-        owner = np.repeat(np.arange(len(graphs.n_pairs)), graphs.n_pairs)[once]
-        n_pairs = np.bincount(owner, minlength=len(graphs.n_pairs))
-        first_atom = np.cumsum(graphs.n_atoms) - graphs.n_atoms
-        ends = [graphs.centre[once], graphs.neighbour[once]]
-        places = [graphs.positions[end + first_atom[owner]] for end in ends]
-        vector = places[1] - places[0] + graphs.offset[once]
+    def _dataset_of(
+        self, graphs: Graphs, batcher: Batcher, model: Potential, objective: Objective
+    ) -> _Dataset:
+        given = (
+            batcher.n_atoms, batcher.first_atom, batcher.n_pairs, batcher.first_pair,
+            batcher.numbers, batcher.first, batcher.second,
+        )  # fmt: skip
+        start = torch.repeat_interleave(batcher.first_atom, batcher.n_pairs)
+        ends = [graphs.positions[(start + end).numpy()] for end in (batcher.first, batcher.second)]
+        vector = ends[1] - ends[0] + graphs.offset[each_once(graphs)]
         length = np.linalg.norm(vector, axis=1)
         cutoff = float(model.representation.cutoff_fn.cutoff)
         angle, inside = length * math.pi / cutoff, length < cutoff
-        integers = (graphs.n_atoms, first_atom, n_pairs, np.cumsum(n_pairs) - n_pairs)
         reals = (
             length,
             0.5 * (np.cos(angle) + 1) * inside,
             -0.5 * math.pi / cutoff * np.sin(angle) * inside,
             vector / length[:, None],
         )
-        labels = objective.labels
-        self._sizes = (graphs.n_atoms, n_pairs)
+        labels = (objective.labels.deviation, objective.labels.forces)
         return _Dataset(
-            *(self._keep(values.astype(np.int64)) for values in (*integers, graphs.numbers, *ends)),
+            *(self._keep(values.contiguous()) for values in given),
             *(self._keep(torch.as_tensor(values).to(self.dtype)) for values in reals),
-            *(self._keep(value.contiguous()) for value in (labels.deviation, labels.forces)),
+            *(self._keep(values.contiguous()) for values in labels),
         )
 
     def _keep(self, values: NDArray[Any] | Tensor) -> int:
@@ -225,8 +226,9 @@ class SchNets:
         self._kept.append(values)
         return _address(values)
 
-    def _room(self, batch_size: int) -> int:
-        rooms = (int(np.sort(sizes)[-batch_size:].sum()) for sizes in self._sizes)
+    def _room(self, batcher: Batcher, batch_size: int) -> int:
+        sizes = (batcher.n_atoms.numpy(), batcher.n_pairs.numpy())
+        rooms = (int(np.sort(of_all)[-batch_size:].sum()) for of_all in sizes)
         pointers = (ctypes.addressof(self._network), ctypes.addressof(self._data))
         space = self.library.space_new(
             *pointers, len(self.n_atoms), len(self._members), batch_size, *rooms
