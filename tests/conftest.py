@@ -1,5 +1,6 @@
 """A tiny real dataset, and runs on it that take a second."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED, write_
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.statistics.dataset import DatasetStatistics, size_edges
+from pesloss.training import learners
 from pesloss.training.inputs import Inputs, splits_of
 from pesloss.training.job import RunFiles, prepare, train_run
 from pesloss.training.loop import Training
@@ -177,6 +179,21 @@ def tiny() -> Tiny:
     scale = {s: float(np.sqrt(np.mean(forces[numbers == s] ** 2))) for s in SPECIES}
     statistics = statistics_of(table[split == "train"], scale)
     return Tiny(structures, table, splits, statistics, build_graphs(structures, MODEL.cutoff))
+
+
+@pytest.fixture(params=["in C", "in torch"])
+def step_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Steps of SchNet in C, and as where there is no compiler."""
+    if request.param == "in torch":
+        in_torch(monkeypatch)
+    elif shutil.which("cc") is None:
+        pytest.skip("no C compiler here")
+    return str(request.param)
+
+
+def in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in torch what would be trained in C."""
+    monkeypatch.setattr(learners, "hindrance", lambda model, device: "")
 
 
 @pytest.fixture

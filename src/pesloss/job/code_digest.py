@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -107,7 +108,7 @@ class _Read:
 
     imports: tuple[ast.Import | ast.ImportFrom, ...]
     plain: str
-    """Digest of the code without comments, docstrings and imports of this package."""
+    """Digest of the code without comments, docstrings and imports of this package, and of C."""
 
 
 @cache
@@ -115,7 +116,7 @@ def _read(path: Path) -> _Read:
     tree = _tree(path)
     imports = tuple(n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom))
     tree.body = [node for node in tree.body if not _is_shown(node)]
-    return _Read(imports, _hashed(ast.dump(_Plain().visit(tree))))
+    return _Read(imports, _hashed(" ".join([ast.dump(_Plain().visit(tree)), *_compiled(path)])))
 
 
 @cache
@@ -133,6 +134,13 @@ def _imports(path: Path) -> list[str]:
 def _linked(path: Path) -> str:
     """Return the digest of a file's code, with what its imports lead to in their places."""
     return _hashed("\n".join([_read(path).plain, *sorted(_links(path))]))
+
+
+def _compiled(path: Path) -> list[str]:
+    """Return the words of the file of C with the name of a module, which the module compiles."""
+    beside = path.with_suffix(".c")
+    text = beside.read_text(encoding="utf-8") if beside.is_file() else ""
+    return [*filter(None, re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL).split(" "))]
 
 
 def _is_shown(node: ast.stmt) -> bool:

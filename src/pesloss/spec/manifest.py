@@ -29,6 +29,8 @@ TRAINED = (
 )  # fmt: skip
 PASSING = (
     "seconds",
+    "group",
+    "training_key",
     "peak_memory_mib",
     "commit",
     "commit_unknown_since",
