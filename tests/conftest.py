@@ -227,9 +227,7 @@ RunTiny = Callable[..., RunFiles]
 
 def evaluate(files: RunFiles, graphs: Path, labels: Path) -> None:
     """Judge a run of the tiny dataset."""
-    folder = files.record.parent
-    names = ("structures.csv.gz", "atoms.csv.gz", EVALUATION)
-    evaluate_run(files.record, graphs, labels, *(folder / name for name in names))
+    evaluate_run(files.record.parent, graphs, labels)
 
 
 def write_record(folder: Path, record: Mapping[str, Any], structures: pd.DataFrame) -> None:

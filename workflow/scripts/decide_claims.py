@@ -12,7 +12,7 @@ with job(snakemake):
         snakemake.wildcards.ablation,
         Ablation.of_settings(snakemake.params.ablation),
         [Path(path) for path in snakemake.input.labels],
-        [Path(path) for path in snakemake.input.runs],
+        [Path(folder) / "record.json" for folder in snakemake.params.runs],
         snakemake.params.n_resamples,
     )
     write_table(snakemake.output.claims, claims)
