@@ -13,6 +13,7 @@ from snakemake.executors import touch
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+from pesloss.job.files import write_json
 from pesloss.spec.manifest import write_manifest
 from pesloss.spec.run import WILDCARDS
 from pesloss.spec.yaml_files import read_yaml
@@ -79,7 +80,9 @@ class Plan:
 
 def _invent(path: Path, is_folder: bool) -> None:
     (path if is_folder else path.parent).mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".json" and "runs" in path.parts:
+    if path.name == "group.json":
+        write_json(path, {"runs": {}})
+    elif path.suffix == ".json" and "runs" in path.parts:
         folder = "/".join(path.parent.parts[-WILDCARDS.count("/") - 1 :])
         write_manifest(path, {"run": folder}, [])
     elif not is_folder:
