@@ -280,7 +280,8 @@ def use(suite: Suite) -> None:
         parts |= {"cutoff": f"{model.cutoff:g}"}
         for key, value in parts.items():
             assert re.fullmatch(CONSTRAINTS[key], value), (key, value)
-    cost = plan_cost(suite.runs, suite.models, suite.config.training, RATES, suite.config.results)
+    groups = [group.runs for group in suite.groups]
+    cost = plan_cost(groups, suite.models, suite.config.training, RATES, suite.config.results)
     assert suite.config.preset in plan_line(cost, suite.config.preset, 2)
 
 

@@ -27,8 +27,8 @@ from pesloss.job.files import is_scratch
 
 STAGES = {
     "generate": "generate_part",
+    "statistics": "standardize_labels",
     "train": "train",
-    "evaluate": "evaluate_run",
     "claims": "decide_claims",
     "report": "write_report",
 }
@@ -44,7 +44,7 @@ claims:
   - {claim: C2, statistic: label_exponent, expected: 0.5, margin: 0.1}
   - {claim: C7, statistic: error_exponent, expected: 0.5, margin: 0.1}
 """
-MEASURED = re.compile(r"seconds|memory|^commit")
+MEASURED = re.compile(r"seconds|memory|^commit|^group$")
 LOG = logging.getLogger(__name__)
 PATIENCE = 600  # seconds; a machine may be busy
 

@@ -9,7 +9,7 @@ from pesloss.data.external import unavailable_here
 from pesloss.job.code_digest import code_digest, presentation_digest
 from pesloss.job.errors import PeslossError
 from pesloss.job.failures import watch_jobs
-from pesloss.plan.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
+from pesloss.plan.cost import job_seconds, known_rates, plan_cost, plan_line, rates_by_model
 from pesloss.plan.groups import to_make_again
 from pesloss.plan.resources import Requests, growth
 from pesloss.plan.suite import Suite
@@ -31,7 +31,7 @@ measured_rates = known_rates(Path("results/reference/tables/training_rates.csv")
 if workflow.is_main_process:
     watch_jobs(workflow, logger)
     expected_cost = plan_cost(
-        suite.runs,
+        [group.runs for group in suite.groups],
         suite.models,
         suite.config.training,
         measured_rates,
@@ -106,13 +106,10 @@ def runs_of_job(wildcards):
 
 def minutes_of_training(wildcards, attempt):
     """Time that a job asks a cluster for to train its runs."""
-    seconds = [
-        training_seconds(
-            run, suite.models[run.model], suite.config.training, seconds_per_structure
-        )[0]
-        for run in runs_of_job(wildcards)
-    ]
-    return requests.minutes("train", attempt, sum(seconds))
+    runs = runs_of_job(wildcards)
+    model, training = suite.models[runs[0].model], suite.config.training
+    expected, _ = job_seconds(runs, model, training, seconds_per_structure)
+    return requests.minutes("train", attempt, expected)
 
 
 def memory_of_training(wildcards, attempt):

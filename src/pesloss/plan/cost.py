@@ -1,6 +1,6 @@
 """What a plan will cost, from what its trainings were measured to take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,20 +24,23 @@ class PlanCost:
 
     n_trainings: int
     """Trainings without a result yet."""
+    n_jobs: int
+    """Jobs in which they are done."""
     n_finished: int
     seconds: float
     """Of one core, estimated."""
     longest_seconds: float
+    """Of the longest job."""
     n_guessed: int
     """Trainings on data or models without a rate of their own."""
 
     def wall_seconds(self, cores: int) -> float:
-        """Return the seconds it takes ``cores`` cores, one training on each at a time."""
+        """Return the seconds it takes ``cores`` cores, one job on each at a time."""
         return max(self.seconds / max(cores, 1), self.longest_seconds)
 
 
 def plan_cost(
-    runs: Iterable[Run],
+    groups: Iterable[Sequence[Run]],
     models: Mapping[str, ModelSpec],
     training: TrainingSpec,
     rates: pd.DataFrame | None = None,
@@ -51,33 +54,56 @@ def plan_cost(
 
     Parameters
     ----------
-    runs, models, training
-        The plan.
+    groups, models, training
+        The plan: the runs of each job.
     rates
         Table of `pesloss.report.cost.training_rates`; without it, or a row in it, the mean over
         data of the model.
     results
         The results folder; runs with a record there are finished.
     """
-    runs, known = list(runs), rates_by_model(rates)
-    pending = [run for run in runs if results is None or not _finished(run, results)]
-    found = [training_seconds(run, models[run.model], training, known) for run in pending]
+    groups, known = list(groups), rates_by_model(rates)
+    pending = [
+        [run for run in runs if results is None or not _finished(run, results)] for runs in groups
+    ]
+    jobs = [runs for runs in pending if runs]
+    found = [job_seconds(runs, models[runs[0].model], training, known) for runs in jobs]
     times = [0.0, *(seconds for seconds, _ in found)]
-    guessed = sum(guess for _, guess in found)
-    return PlanCost(len(pending), len(runs) - len(pending), sum(times), max(times), guessed)
+    n_runs, guessed = sum(map(len, jobs)), sum(n for _, n in found)
+    n_finished = sum(map(len, groups)) - n_runs
+    return PlanCost(n_runs, len(jobs), n_finished, sum(times), max(times), guessed)
+
+
+def job_seconds(
+    runs: Sequence[Run],
+    model: ModelSpec,
+    training: TrainingSpec,
+    known: Mapping[tuple[str, str], float],
+) -> tuple[float, int]:
+    """Estimate the seconds of a job that trains runs of one model.
+
+    Parameters
+    ----------
+    runs, model, training
+        What is trained, and the settings of the suite that the runs' changes apply to.
+    known
+        Seconds per structure of `rates_by_model`.
+
+    Returns
+    -------
+    tuple
+        Seconds of one core, and how many of the runs are a guess, see `training_seconds`.
+    """
+    found = [training_seconds(run, model, training, known) for run in runs]
+    return JOB_SECONDS + sum(seconds for seconds, _ in found), sum(guess for _, guess in found)
 
 
 def training_seconds(
     run: Run, model: ModelSpec, training: TrainingSpec, known: Mapping[tuple[str, str], float]
 ) -> tuple[float, bool]:
-    """Estimate the seconds of one training job.
+    """Estimate the seconds of one training, without the start of its job.
 
-    Parameters
-    ----------
-    run, model, training
-        What is trained, and the settings of the suite that the run's changes apply to.
-    known
-        Seconds per structure of `rates_by_model`.
+    Parameters are those of `job_seconds`.
 
     Returns
     -------
@@ -87,7 +113,7 @@ def training_seconds(
     changed, spec = settings_of(run, model, training)
     rate, is_guess = _rate(run, changed, known)
     size = changed.n_features * changed.n_interactions / FEATURES_TIMES_INTERACTIONS
-    return JOB_SECONDS + rate * spec.n_steps * spec.batch_size * max(size, 1.0), is_guess
+    return rate * spec.n_steps * spec.batch_size * max(size, 1.0), is_guess
 
 
 def _finished(run: Run, results: Path) -> bool:
@@ -122,8 +148,9 @@ def plan_line(cost: PlanCost, preset: str, cores: int | None) -> str:
     wall = "" if cores is None else f", {hours(cost.wall_seconds(cores))} with --cores {cores}"
     guess = f"; {cost.n_guessed} of them on data never timed" if cost.n_guessed else ""
     return (
-        f"preset {preset}: {cost.n_trainings} trainings to do ({cost.n_finished} finished), "
-        f"about {hours(cost.seconds)} of one core{wall} (an estimate from measured rates{guess})"
+        f"preset {preset}: {cost.n_trainings} trainings in {cost.n_jobs} jobs to do "
+        f"({cost.n_finished} finished), about {hours(cost.seconds)} of one core{wall} "
+        f"(an estimate from measured rates{guess})"
     )
 
 

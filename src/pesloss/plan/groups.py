@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path, PurePosixPath
 
-from pesloss.plan.cost import training_seconds
+from pesloss.plan.cost import JOB_SECONDS, training_seconds
 from pesloss.spec.manifest import damaged, lacking
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
@@ -68,7 +68,7 @@ def _dealt(
 ) -> list[tuple[Run, ...]]:
     """Cut runs that take equally long into parts of about equal number."""
     seconds, _ = training_seconds(runs[0], models[runs[0].model], training, {})
-    most = max(1, min(MOST_RUNS, int(MOST_SECONDS // seconds)))
+    most = max(1, min(MOST_RUNS, int((MOST_SECONDS - JOB_SECONDS) // seconds)))
     n_parts = math.ceil(len(runs) / most)
     cuts = [len(runs) * part // n_parts for part in range(n_parts + 1)]
     return [runs[first:last] for first, last in pairwise(cuts)]
