@@ -49,7 +49,7 @@ def plan(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]
         text = yaml.safe_dump(content, sort_keys=False)
         (project / f"config/ablations/{name}.yaml").write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        plan = Plan(project, {"datasets": list(DATASETS), "most": {"datasets": 9}}, patch)
+        plan = Plan(project, {"datasets": list(DATASETS), "most": {"datasets": 9, "seeds": 9}}, patch)
         plan.finish()
         yield plan
 
@@ -190,3 +190,31 @@ def test_jobs_watch_no_card_but_the_report(plan: Plan) -> None:
         job.rule.name for job in jobs if any(Path(f).parts[0] == "config" for f in job.input)
     }
     assert watching == {"write_report"}
+
+
+def test_an_ablation_with_a_new_loss_lets_only_groups_grow_that_it_is_of(plan: Plan) -> None:
+    losses = ["raw", "standardized", "sqrt_n"]
+    planned, first = plan.after(
+        "config/ablations/trained.yaml", "runs", "energy_losses", value=losses
+    )
+    assert planned["train"] == {
+        f"{dataset}/{model}/base/0/0"
+        for dataset in ("si_sw", "mine")
+        for model in ("schnet", "painn")
+    }
+    assert planned["decide_claims"] == {"trained"}
+    assert first.keys() == {"train"}
+    assert not of(planned, *FIRST_OF.values(), "fit_statistics", "build_graphs")
+
+
+def test_further_seeds_are_groups_of_their_own(plan: Plan) -> None:
+    path = Path("config/more_seeds.yaml")
+    path.write_text("seeds: {smoke: {trained: 2}}\n", encoding="utf-8")
+    planned, _ = plan.jobs()
+    path.unlink()
+    assert planned["train"] == {
+        f"{dataset}/{model}/base/1/0"
+        for dataset in ("si_sw", "mine")
+        for model in ("schnet", "painn")
+    }
+    assert planned["decide_claims"] == {"trained"}
