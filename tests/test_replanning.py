@@ -49,7 +49,9 @@ def plan(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]
         text = yaml.safe_dump(content, sort_keys=False)
         (project / f"config/ablations/{name}.yaml").write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        plan = Plan(project, {"datasets": list(DATASETS), "most": {"datasets": 9, "seeds": 9}}, patch)
+        plan = Plan(
+            project, {"datasets": list(DATASETS), "most": {"datasets": 9, "seeds": 9}}, patch
+        )
         plan.finish()
         yield plan
 

@@ -11,7 +11,7 @@ from pesloss.report.cost import COST_COLUMNS
 
 TIMES_MEASURED = 2  # memory: the same job on another machine, with another allocator
 SPARE_MB = 500  # Snakemake itself, which runs in a cluster's job beside the script
-RUN_MB = 50  # a further run in the same job
+RUN_MB = 20  # a further run in the same job: 6 at most were measured, of PaiNN
 GPU_MB = 4000  # the libraries of a GPU, in the memory of the host; assumed, not measured
 TIMES_AS_LONG = 10  # time: slow and busy nodes, slow file systems
 SHORTEST_MINUTES = 15
