@@ -94,6 +94,6 @@ def test_a_training_in_another_process_has_the_same_bytes_and_does_not_import_th
     for one, other in zip(here.trained, there.trained, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
     records = [read_json(files.record) for files in (here, there)]
-    for key in ("seconds", "peak_memory_mib", "repeat_with"):
+    for key in ("seconds", "group", "peak_memory_mib", "repeat_with"):
         assert all(record.pop(key) for record in records)
     assert records[0] == records[1]

@@ -106,6 +106,15 @@ def copy(tmp_path: Path) -> Copy:
 RAW, SQRT_N = "pesloss.losses.energy.raw", "pesloss.losses.energy.sqrt_n"
 
 
+def test_the_digest_follows_what_is_compiled_but_for_its_comments(copy: Copy) -> None:
+    job, source = "pesloss.training.job", "training/schnet_step.c"
+    before = copy.digests(job)
+    copy.replace(source, "/* --- losses */", "/* --- what is minimised,\n * and how */")
+    assert copy.digests(job) == before
+    copy.replace(source, "#define TILE 48", "#define TILE 24")
+    assert copy.digests(job) != before
+
+
 def test_the_digest_follows_what_is_imported_and_nothing_else(copy: Copy) -> None:
     before = copy.digests(RAW, SQRT_N)
     copy.replace("losses/energy/sqrt_n.py", "exponent = 1", "exponent = 1.5")

@@ -1,25 +1,23 @@
 """Losses that may not differ: the same one under another name, and one times a constant."""
 
+import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from conftest import RUN, Tiny
+from conftest import RUN, Tiny, in_torch
 from torch import Tensor
 
 from pesloss import losses
 from pesloss.__main__ import main
 from pesloss.evaluation.score import comparable
 from pesloss.losses.controls import is_control
-from pesloss.model.batches import Batch
-from pesloss.model.potential import Prediction
 from pesloss.report import drawing
 from pesloss.spec.run import Run
-from pesloss.training import loop
+from pesloss.training import learners
 from pesloss.training.adam import Adam
 from pesloss.training.loop import Training, weights_digest
 
@@ -61,15 +59,9 @@ def test_a_constant_factor_on_one_loss_is_rounding(make_training: Make) -> None:
 
 def times(training: Training, factor: float) -> Training:
     """Multiply the whole loss of a training by a constant."""
-    objective = training.objective
-
-    def scaled(
-        terms: Callable[[Batch, Prediction], Tensor], batch: Batch, prediction: Prediction
-    ) -> Tensor:
-        return factor * terms(batch, prediction)
-
-    for name in ("energy_terms", "force_terms"):
-        setattr(objective, name, partial(scaled, getattr(objective, name)))
+    assert training.objective.metric_name == "mse"
+    for scale in (training.objective.energy_scale, training.objective.force_scale):
+        scale /= math.sqrt(factor)
     return training
 
 
@@ -96,7 +88,8 @@ def test_a_constant_on_the_whole_loss_changes_nothing_under_adam(
         return distance(one, other, start)
 
     assert moved() < 1e-3
-    monkeypatch.setattr(loop, "Adam", Descent)
+    in_torch(monkeypatch)
+    monkeypatch.setattr(learners, "Adam", Descent)
     assert moved(learning_rate=1e-8) > 0.5
 
 

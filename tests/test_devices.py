@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import RUN, RunTiny, Tiny, files_in
+from conftest import RUN, RunTiny, Tiny, files_in, in_torch
 from remote import REMOTE, Remote
 from torch import Tensor, nn
 
 from pesloss.job.files import read_json, read_table
 from pesloss.model import devices, pair_kernels
 from pesloss.spec.run import Run
-from pesloss.training import loop
+from pesloss.training import learners, loop
 from pesloss.training.adam import Adam
 from pesloss.training.inputs import splits_of
 from pesloss.training.job import RunFiles, prepare
@@ -42,7 +42,9 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over pairs and Adam as any device computes them."""
     monkeypatch.setattr(pair_kernels, "load", lambda dtype: None)
-    monkeypatch.setattr(loop, "Adam", partial(Adam, fused=False))
+    in_torch(monkeypatch)
+    for module in (learners, loop):
+        monkeypatch.setattr(module, "Adam", partial(Adam, fused=False))
 
 
 def test_the_device_is_a_gpu_only_where_asked_for_and_there(

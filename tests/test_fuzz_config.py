@@ -18,9 +18,9 @@ from snakemake.utils import update_config
 
 from pesloss.data.external import unavailable_here
 from pesloss.job.errors import PeslossError
+from pesloss.plan.cost import known_rates, plan_cost, plan_line
 from pesloss.plan.seeds import add_seeds
 from pesloss.plan.suite import Suite
-from pesloss.report.cost import known_rates, plan_cost, plan_line
 from pesloss.spec.config_files import as_typed
 from pesloss.spec.run import Run, settings_of
 from pesloss.spec.yaml_files import read_yaml
@@ -283,7 +283,8 @@ def use(suite: Suite) -> None:
         parts |= {"cutoff": f"{model.cutoff:g}"}
         for key, value in parts.items():
             assert re.fullmatch(CONSTRAINTS[key], value), (key, value)
-    cost = plan_cost(suite.runs, suite.models, suite.config.training, RATES, suite.config.results)
+    groups = [group.runs for group in suite.groups]
+    cost = plan_cost(groups, suite.models, suite.config.training, RATES, suite.config.results)
     assert suite.config.preset in plan_line(cost, suite.config.preset, 2)
 
 

@@ -28,8 +28,8 @@ from pesloss.report.verdicts import duration
 
 STAGES = {
     "generate": "generate_part",
+    "statistics": "standardize_labels",
     "train": "train",
-    "evaluate": "evaluate_run",
     "claims": "decide_claims",
     "report": "write_report",
 }
@@ -45,7 +45,7 @@ claims:
   - {claim: C2, statistic: label_exponent, expected: 0.5, margin: 0.1}
   - {claim: C7, statistic: error_exponent, expected: 0.5, margin: 0.1}
 """
-MEASURED = re.compile(r"seconds|memory|^commit")
+MEASURED = re.compile(r"seconds|memory|^commit|^group$")
 TIMES = re.compile(rb'<td class="number">[^<]*</td>|([0-9.]+ (s|min|h)\b ?)+')
 LOG = logging.getLogger(__name__)
 PATIENCE = 600  # seconds; a machine may be busy

@@ -50,6 +50,8 @@ RETITLED = (
     ("src/pesloss/claims/measures/share_above.py", "share above the mean", "share above 0"),
     ("src/pesloss/claims/measures/share_above.py", "A normal variable", "A variable"),
     ("src/pesloss/report/figures/mean_by_size.py", "Mean standardized", "Average"),
+    ("config/datasets/diamonds.yaml", "diamond crystals", "diamonds"),
+    ("config/models/schnet.yaml", "SchNet", "A SchNet"),
 )
 SHOWING = {"draw_figure", "write_verdicts", "write_guide", "write_report", "tabulate_cost"}
 

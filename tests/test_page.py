@@ -23,7 +23,8 @@ from pesloss.plan.suite import Suite
 from pesloss.report.cost import RECORD_COLUMNS, claim_cost
 from pesloss.report.drawing import load
 from pesloss.report.page.content import first_line
-from pesloss.report.page.write import Sources, page_files, write_report
+from pesloss.report.page.sources import page_files
+from pesloss.report.page.write import Sources, write_report
 from pesloss.spec.config import Ablation
 from pesloss.spec.run import Run
 from pesloss.spec.yaml_models import load as load_spec

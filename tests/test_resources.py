@@ -101,8 +101,11 @@ def test_every_rule_asks_and_users_have_the_last_word(project: Path) -> None:
     requests = Requests.read(REFERENCE)
     silent = [rule for rule, jobs in plan.items() if not jobs and rule != "all"]
     assert not silent
+    memory = {rule: requests.memory_mb(rule) for rule in plan}
+    memory["train"] = requests.memory_mb("train", n_runs=4)  # four losses in a job
+    assert memory["train"] > requests.memory_mb("train")
     for rule, jobs in plan.items():
-        assert {memory for memory, _ in jobs} <= {requests.memory_mb(rule)}, rule
+        assert {asked for asked, _ in jobs} <= {memory[rule]}, rule
         assert all(minutes >= requests.minutes(rule, seconds=0) for _, minutes in jobs), rule
     done = snakemake(project, *dry, "--set-resources", "train:mem_mb=7000", "train:runtime=5")
     changed = asked(done.stdout + done.stderr)
@@ -117,6 +120,6 @@ def test_longer_trainings_ask_for_more_time(project: Path) -> None:
     for n_steps in (10, 200_000):
         training = f"training={{n_steps: {n_steps}, batch_size: 10}}"
         done = snakemake(project, *dry, target, config=(training,))
-        minutes.append(asked(done.stdout + done.stderr)["train"][0][1])
+        minutes.append(asked(done.stdout + done.stderr)["train_run"][0][1])
     assert minutes[0] == 15
     assert minutes[1] == pytest.approx(10 * 2.5e-3 * 200_000 * 10 / 60, rel=0.02)

@@ -41,7 +41,7 @@ def test_a_run_arrives_whole_at_a_cluster(run: Run) -> None:
     """Snakemake names a job to itself as key=value,key=value."""
     found = re.fullmatch(PATTERN, str(run.folder))
     assert found
-    spec = TargetSpec("train", found.groupdict())
+    spec = TargetSpec("train_run", found.groupdict())
     assert parse_target_jobs_cli_args(encode_target_jobs_cli_args([spec])) == [spec]
 
 

@@ -72,19 +72,24 @@ def test_profile_works_without_accounting_and_as_the_default_one() -> None:
     assert {"mem_mb", "runtime"} == {text.partition("=")[0] for text in slurm["default-resources"]}
 
 
-LOSSES = ("raw", "sqrt_n", "per_atom")
 TWO_CHANGES = "term_constants=0~standardized_outputs=0"
-# Long enough to be met while it runs.
-TRAINING = ("training={n_steps: 1000, batch_size: 5, n_validations: 20}",)
-
-
-def run_of(loss: str) -> Path:
-    """The folder of a training; one of them has changed settings."""
-    variant = TWO_CHANGES if loss == "per_atom" else "base"
-    return Path(f"results-smoke/runs/mine/schnet/{variant}/{loss}-raw-mse/weight-3/seed-0")
-
-
-TARGETS = [f"{run_of(loss)}/structures.csv.gz" for loss in LOSSES]
+# Long enough to be met while it runs; two seeds of four losses each.
+TRAINING = (
+    "training={n_steps: 3000, batch_size: 5, n_validations: 20}",
+    "seeds=[0, 1]",
+    "most={datasets: 1, seeds: 2, force_weights: 1, values: 1}",
+)
+GROUPS = ("seed-0", "seed-1")
+JOBS = {
+    **{seed: Path(f"results-smoke/groups/mine/schnet/base/{seed}/0") for seed in GROUPS},
+    "run": Path(f"results-smoke/runs/mine/schnet/{TWO_CHANGES}/per_atom-raw-mse/weight-3/seed-0"),
+}
+"""Folders of two jobs that train a group, and of a run that is asked for by name."""
+TARGETS = [*(f"{JOBS[seed]}/group.json" for seed in GROUPS), f"{JOBS['run']}/structures.csv.gz"]
+LOGS = {
+    **{seed: rf"rule_train/mine_schnet_base_{seed.partition('-')[2]}_0" for seed in GROUPS},
+    "run": r"rule_train_run/mine_schnet_\S+?_per_atom_raw_mse_3_0",
+}
 
 
 def project(folder: Path, tiny: Tiny) -> Path:
@@ -124,21 +129,19 @@ class Workflow:
     def text(self) -> str:
         return self.said.read_text(encoding="utf-8")
 
-    def jobs(self, loss: str) -> list[str]:
-        """The Slurm jobs that trained with a loss."""
-        log = rf"\S+/rule_train/mine_schnet_\S+?_{loss}_raw_mse_3_0/"
-        return re.findall(rf"SLURM jobid (\d+) \(log: {log}", self.text)
+    def jobs(self, name: str) -> list[str]:
+        """The Slurm jobs that did one of ``JOBS``."""
+        return re.findall(rf"SLURM jobid (\d+) \(log: \S+/{LOGS[name]}/", self.text)
 
     def meet(self, acts: dict[str, Callable[[str], object]], seconds: float = 300) -> None:
-        """Do something to the Slurm job of each of these losses while it trains."""
+        """Do something to the Slurm job of each of ``JOBS`` while it trains."""
         waiting, deadline = dict(acts), time.monotonic() + seconds
         while waiting:
             assert time.monotonic() < deadline, self.text
             assert self.process.poll() is None, self.text
-            for loss in list(waiting):
-                checkpoint = self.folder / run_of(loss) / "unfinished.pt"
-                if checkpoint.is_file():
-                    waiting.pop(loss)(self.jobs(loss)[-1])
+            for name in list(waiting):
+                if (self.folder / JOBS[name] / "unfinished.pt").is_file():
+                    waiting.pop(name)(self.jobs(name)[-1])
             time.sleep(0.05)
 
     def end(self, seconds: float = 600) -> int:
@@ -178,18 +181,22 @@ def test_requeued_and_cancelled_jobs_end_as_on_one_machine(tmp_path: Path, tiny:
             ask(env, "scontrol", "update", f"jobid={job}", "StartTime=now")
 
         with Workflow(folder, env, "--retries", "0") as first:
-            first.meet({"raw": requeue, "sqrt_n": lambda job: ask(env, "scancel", job)})
+            first.meet({"seed-0": requeue, "seed-1": lambda job: ask(env, "scancel", job)})
             assert first.end() == 1
         block = first.text.partition("Exiting because a job execution failed")[2]
-        about = "train dataset=mine model=schnet variant=base energy_loss=sqrt_n force_loss=raw"
+        about = "train dataset=mine model=schnet variant=base seed=1 batch=0: "
         assert f"failed: {about}" in block
         assert "(Slurm: CANCELLED)" in block
-        assert re.search(rf"log: \S+/{first.jobs('sqrt_n')[0]}\.log", block)
-        assert "1 job failed; 1 not run because of that; " in block
+        assert re.search(rf"log: \S+/{first.jobs('seed-1')[0]}\.log", block)
+        assert "1 job failed" in block
         assert "information" not in first.text.partition("Select jobs")[2]  # no job was warned of
         with Workflow(folder, env) as second:
             assert second.end() == 0, second.text
-        assert [len(second.jobs(loss)) for loss in LOSSES] == [0, 1, 0]
+        assert {name: len(second.jobs(name)) for name in JOBS} == {
+            "seed-0": 0,
+            "seed-1": 1,
+            "run": 0,
+        }
     done = snakemake(here, "--cores", "2", *TARGETS, config=TRAINING)
     assert done.returncode == 0, done.stderr
     assert results(folder) == results(here)

@@ -34,10 +34,10 @@ from pesloss.training.loop import (
     batch_order,
     deterministic,
     learning_rate,
-    predict,
     weights_digest,
 )
-from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
+from pesloss.training.predicting import predict
+from pesloss.training.signal import LossSignal, signal_sample
 
 KCAL = 23.060548
 Make = Callable[..., Training]
@@ -347,11 +347,15 @@ def test_errors_in_another_unit_are_the_same_errors(
         assert there[name] == pytest.approx(KCAL * here[name], rel=1e-3)
 
 
-def test_the_gradient_signal_is_that_of_a_backward_pass(make_training: Make) -> None:
-    training = make_training(Run("tiny", "schnet", "sqrt_n", "raw", "huber"))
+@pytest.mark.parametrize("unit", [1.0, KCAL])
+def test_the_gradient_signal_is_that_of_a_backward_pass(
+    make_training: Make, step_kind: str, unit: float
+) -> None:
+    run = Run("tiny", "schnet", "sqrt_n", "raw", "huber")
+    training = make_training(run, signal_at=(1.0,), n_signal_structures=3, units_per_ev=unit)
+    found = training.run().gradient_signal[0]
     model, objective = training.model, training.objective
     sample = signal_sample(training.graphs, training.train, 3)
-    found = gradient_signal(model, objective, training.batcher, training.graphs, sample, 5)
     for row, index in zip(found.itertuples(), sample, strict=True):
         assert row.structure == training.graphs.structure[index]
         for name in ("energy_gradient", "energy_jacobian", "force_gradient"):
@@ -360,12 +364,12 @@ def test_the_gradient_signal_is_that_of_a_backward_pass(make_training: Make) -> 
             model.zero_grad()
             {
                 "energy_gradient": objective.energy_terms(batch, prediction),
-                "energy_jacobian": prediction.deviation,
+                "energy_jacobian": prediction.deviation / unit,
                 "force_gradient": objective.force_terms(batch, prediction),
             }[name].sum().backward()
             squares = [float((p.grad**2).sum()) for p in model.parameters() if p.grad is not None]
             assert getattr(row, name) == pytest.approx(sum(squares) ** 0.5, rel=1e-4)
-    assert (found.step == 5).all()
+    assert (found.step == training.spec.n_steps).all()
 
 
 def test_measuring_the_signal_does_not_change_the_training(make_training: Make) -> None:
@@ -377,9 +381,9 @@ def test_measuring_the_signal_does_not_change_the_training(make_training: Make) 
 
 
 def test_the_loss_signal_is_the_mean_of_the_terms_since_the_last_table(tiny: Tiny) -> None:
-    log = LossSignal(40)
-    log.add(np.array([3, 5]), torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0]))
-    log.add(np.array([5]), torch.tensor([4.0]), torch.tensor([40.0]))
+    log = LossSignal(np.zeros((40, 3)))
+    log.add(np.array([3, 5]), np.array([1.0, 2.0]), np.array([10.0, 20.0]))
+    log.add(np.array([5]), np.array([4.0]), np.array([40.0]))
     table = log.table(7, tiny.graphs).set_index("structure")
     assert list(table.index) == ["s03", "s05"]
     expected = {"step": 7, "n_visits": 2, "energy_term": 3.0, "force_term": 30.0}

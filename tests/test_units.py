@@ -15,7 +15,7 @@ from pesloss.spec.config import RunGrid
 from pesloss.spec.run import Run, settings_of
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.training.job import predictions, prepare
-from pesloss.training.loop import Training, deterministic
+from pesloss.training.loop import Trained, Training, deterministic, train_together
 from pesloss.training.objective import scales_of
 
 KCAL, HARTREE = 23.0605, 0.0367493
@@ -44,8 +44,9 @@ def difference(tiny: Tiny, loss: str, unit: float, **changes: object) -> float:
 
     def energies(units_per_ev: float) -> Array:
         training = training_of(tiny, loss, units_per_ev=units_per_ev, **changes)
-        training.run()
-        found: Array = predictions(training, held_out, tiny.statistics)["energy"]
+        trained = train_together({"": training})[""]
+        assert isinstance(trained, Trained)
+        found: Array = predictions(training, trained, held_out, tiny.statistics)["energy"]
         return found
 
     return float(np.abs(energies(unit) - energies(1.0)).max())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -143,22 +144,41 @@ def test_both_snakefiles_plan_the_same_jobs(finished: Path) -> None:
     preset = ("--configfile", "config/config.yaml")
     direct = planned(finished, *preset, "--snakefile", "workflow/Snakefile")
     assert planned(finished, *preset) == direct
-    assert direct["train"] > 100
+    assert direct["train"] > 50
 
 
 def test_plan_lists_stages_in_order(finished: Path) -> None:
     stages = list(planned(finished, "--configfile", "config/config.yaml"))
     wanted = ["generate_part", "collect_dataset", "split_dataset", "fit_statistics"]
-    wanted += ["train", "evaluate_run", "tabulate_runs", "collect_claims", "tabulate_cost"]
+    wanted += ["train", "tabulate_runs", "collect_claims", "tabulate_cost"]
     assert [stage for stage in stages if stage in wanted] == wanted
 
 
-def test_editing_a_loss_replans_only_its_runs(project: Path) -> None:
+def receipts(project: Path, runs: list[Path]) -> list[Path]:
+    """The receipts of groups that hold some of the runs, whose folders are given."""
+    names = {str(path.relative_to(project / "results-smoke/runs")) for path in runs}
+    found = sorted((project / "results-smoke/groups").glob("**/group.json"))
+    return [path for path in found if names & set(json.loads(path.read_text("utf-8"))["runs"])]
+
+
+def test_editing_a_loss_trains_only_its_runs_again(project: Path) -> None:
     edit(project / "src/pesloss/losses/energy/sqrt_n.py", "exponent = 1", "exponent = 1.0")
     jobs = planned(project, *SMOKE)
-    before = len(list((project / "results-smoke/runs").glob("**/sqrt_n-*/**/record.json")))
-    assert jobs["train"] == jobs["evaluate_run"] == before > 0
+    records = list((project / "results-smoke/runs").glob("**/record.json"))
+    mine = [path for path in records if path.parts[-4].startswith("sqrt_n-")]
+    groups = receipts(project, [path.parent for path in mine])
+    assert jobs["train"] == len(groups) > 1
     assert not {"generate_part", "fit_statistics", "build_graphs", "draw_dataset"} & set(jobs)
+    before = {path: path.stat().st_mtime_ns for path in records}
+    snakemake(project, str(groups[0].relative_to(project)), *SMOKE)
+    again = {path for path in records if path.stat().st_mtime_ns != before[path]}
+    held = json.loads(groups[0].read_text(encoding="utf-8"))["runs"]
+    assert again == {
+        path
+        for path in mine
+        if str(path.parent.relative_to(project / "results-smoke/runs")) in held
+    }
+    assert len(held) > len(again) > 0
 
 
 def test_editing_the_plotting_code_replans_only_figures(project: Path) -> None:
@@ -184,10 +204,10 @@ def test_readme_ablation_needs_one_file_and_only_its_new_runs(project: Path) -> 
     text = page.split("<!-- example: ablation -->\n```yaml\n")[1].split("```")[0]
     (project / "config/ablations/learning_rate.yaml").write_text(text, encoding="utf-8")
     jobs = planned(project, *SMOKE)
-    assert jobs["train"] == jobs["evaluate_run"] == 2  # the toy preset tries one value
-    assert jobs["decide_claims"] == 1
+    assert jobs["train"] == jobs["decide_claims"] == 1  # the toy preset tries one value
     snakemake(project, "results-smoke/claims/learning_rate.csv", *SMOKE)
     assert len(pd.read_csv(project / "results-smoke/claims/learning_rate.csv")) > 0
+    assert len(list((project / "results-smoke/runs").glob("**/learning_rate=*/**/record.json"))) > 1
 
 
 def test_readme_loss_needs_one_file(project: Path) -> None:
@@ -195,7 +215,7 @@ def test_readme_loss_needs_one_file(project: Path) -> None:
     text = page.split("<!-- example: loss -->\n```python\n")[1].split("```")[0]
     (project / "src/pesloss/losses/energy/three_halves.py").write_text(text, encoding="utf-8")
     target = "results-smoke/runs/si_sw/schnet/base/three_halves-raw-mse/weight-1/seed-0/record.json"
-    assert planned(project, target, *SMOKE) == Counter(train=1)
+    assert planned(project, target, *SMOKE) == Counter(train_run=1)
     snakemake(project, target, *SMOKE)
     assert (project / target).is_file()
 
@@ -308,7 +328,7 @@ def final_weights(record: Path) -> str:
 
 def log_of(project: Path, record: Path) -> Path:
     folder = record.parent.relative_to(project / "results-smoke/runs")
-    return project / "results-smoke/logs/train" / f"{folder}.log"
+    return project / "results-smoke/logs/train_run" / f"{folder}.log"
 
 
 def test_killed_workflow_goes_on_where_it_stopped(project: Path) -> None:
@@ -334,7 +354,7 @@ def test_killed_workflow_goes_on_where_it_stopped(project: Path) -> None:
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     snakemake(project, "--unlock", *SMOKE)
-    assert planned(project, *targets, *SMOKE)["train"] == 1
+    assert planned(project, *targets, *SMOKE)["train_run"] == 1
     snakemake(project, *targets, *SMOKE)
     assert [final_weights(path) for path in runs] == weights
 
@@ -357,17 +377,42 @@ def test_damaged_files_of_runs_are_named_planned_and_made_again(project: Path) -
     table = judged / "structures.csv.gz"
     table.write_bytes(table.read_bytes()[:-1] + b"x")
     shutil.copy(one / "predictions.npz", predicted / "predictions.npz")
+    (predicted / "history.csv").unlink()
     damaged = [files_below(folder) for folder in folders]
+    groups = receipts(project, folders)
+    others = {
+        path: path.stat().st_mtime_ns
+        for path in runs.glob("**/record.json")
+        if path.parent not in (one, other, predicted)
+    }
 
-    jobs = planned(project, *SMOKE)
-    assert (jobs["train"], jobs["evaluate_run"]) == (3, 4)
+    assert planned(project, *SMOKE)["train"] == len(groups)
     assert [files_below(folder) for folder in folders] == damaged
-    targets = [str((f / "structures.csv.gz").relative_to(project)) for f in folders]
-    done = snakemake(project, *targets, *SMOKE)
-    for path in (one / "record.json", other / "record.json", table, predicted / "predictions.npz"):
+    done = snakemake(project, *(str(path.relative_to(project)) for path in groups), *SMOKE)
+    for path in (
+        one / "record.json",
+        other / "record.json",
+        table,
+        predicted / "predictions.npz",
+        predicted / "history.csv",
+    ):
         assert f"made again: {path.relative_to(project)}: " in done.stdout + done.stderr
     assert [files_below(folder) for folder in folders] == whole
-    assert not {"train", "evaluate_run"} & set(planned(project, *SMOKE))
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    assert "train" not in planned(project, *SMOKE)
+
+
+def test_one_run_is_made_again_from_its_record(project: Path) -> None:
+    """As the record says; its group and all that follows stay as they are."""
+    record = next((project / "results-smoke/runs/si_sw").glob("**/record.json"))
+    whole = files_below(record.parent)
+    before = record.stat().st_mtime_ns
+    command = json.loads(record.read_text(encoding="utf-8"))["repeat_with"].split()
+    assert command == ["snakemake", "--cores", "1", "--force", str(record.relative_to(project))]
+    snakemake(project, *command[3:], *SMOKE)
+    assert record.stat().st_mtime_ns > before
+    assert files_below(record.parent) == whole
+    assert not planned(project, *SMOKE)
 
 
 def test_report_opens_offline(finished: Path, tmp_path: Path) -> None:
@@ -385,8 +430,13 @@ def test_the_cost_of_a_preset_is_said_before_it_starts(finished: Path) -> None:
     full = ("--configfile", "config/presets/full.yaml")
     done = snakemake(finished, "--dry-run", *full)
     text = done.stdout + done.stderr
+    found = re.search(
+        r"preset full: (\d+) trainings in (\d+) jobs to do \(0 finished\), about ", text
+    )
     jobs = int(next(line.split()[1] for line in text.splitlines() if line.startswith("train ")))
-    assert f"preset full: {jobs} trainings to do (0 finished), about " in text
+    assert found
+    assert int(found[2]) == jobs
+    assert int(found[1]) > 4 * jobs
     assert "with --cores 2" in text
     done = snakemake(finished, "--dry-run", *SMOKE)
     assert "preset smoke: no trainings left" in done.stdout + done.stderr

@@ -1,10 +1,8 @@
 rule decide_claims:
     """Measure the statistics of an ablation's claims and decide them."""
     input:
-        spec="config/ablations/{ablation}.yaml",
         labels=labels_of_ablation,
-        runs=runs_of_ablation,
-        records=records_of_ablation,
+        receipts=runs_of_ablation,
         more=inputs_of_ablation,
     output:
         claims="<results>/claims/{ablation}.csv",
@@ -16,8 +14,9 @@ rule decide_claims:
     params:
         code=code_digest("pesloss.claims.job"),
         statistics=statistics_of_ablation,
+        ablation=lambda w: suite.ablations[w.ablation].settings(),
         datasets=lambda w: suite.datasets_of(w.ablation),
-        runs=lambda w: [str(run.folder) for run in suite.runs_of(w.ablation)],
+        runs=lambda w: folders(suite.runs_of(w.ablation)),
         n_resamples=suite.config.n_resamples,
     script:
         "../scripts/decide_claims.py"
@@ -67,8 +66,7 @@ rule advise:
             dataset=sorted({run.dataset for run in suite.runs}),
             name=LABEL_FILES,
         ),
-        runs=ALL_RUNS,
-        records=files_of_runs(suite.runs, RECORD, EVALUATION),
+        receipts=ALL_RUNS,
     output:
         compared=report("<results>/tables/advice.csv", category="1 Verdicts"),
         carried=report("<results>/tables/carried_weight.csv", category="1 Verdicts"),
@@ -78,6 +76,7 @@ rule advise:
         **asks("advise"),
     params:
         code=code_digest("pesloss.claims.advice", "pesloss.claims.job"),
+        runs=folders(suite.runs),
         n_resamples=suite.config.n_resamples,
     script:
         "../scripts/advise.py"

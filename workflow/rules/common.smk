@@ -9,13 +9,14 @@ from pesloss.data.external import unavailable_here
 from pesloss.job.code_digest import code_digest, presentation_digest
 from pesloss.job.errors import PeslossError
 from pesloss.job.failures import watch_jobs
+from pesloss.plan.cost import job_seconds, known_rates, plan_cost, plan_line, rates_by_model
+from pesloss.plan.groups import to_make_again
 from pesloss.plan.resources import Requests, growth
 from pesloss.plan.suite import Suite
-from pesloss.report.cost import known_rates, plan_cost, plan_line, rates_by_model, training_seconds
-from pesloss.report.page.write import TABLES as REPORT_TABLES
-from pesloss.report.page.write import page_files
+from pesloss.report.page.sources import TABLES as REPORT_TABLES
+from pesloss.report.page.sources import page_files
 from pesloss.spec.config_files import as_typed
-from pesloss.spec.manifest import EVALUATION, RECORD, damaged
+from pesloss.spec.manifest import EVALUATION, RECORD
 from pesloss.spec.run import Run
 
 try:
@@ -30,20 +31,18 @@ measured_rates = known_rates(Path("results/reference/tables/training_rates.csv")
 if workflow.is_main_process:
     watch_jobs(workflow, logger)
     expected_cost = plan_cost(
-        suite.runs,
+        [group.runs for group in suite.groups],
         suite.models,
         suite.config.training,
         measured_rates,
         RESULTS,
     )
     logger.info(plan_line(expected_cost, suite.config.preset, workflow.resource_settings.cores))
-    to_make_again = {
-        str(path): why for path, why in damaged(RESULTS / path for path in suite.manifests())
-    }
-    for why in dict.fromkeys(to_make_again.values()):
+    again = to_make_again(RESULTS, suite.groups, suite.manifests())
+    for why in dict.fromkeys(again.values()):
         logger.warning(f"made again: {why}")
 else:
-    to_make_again = {}
+    again = {}
 
 requests = Requests.read(
     Path("results/reference/tables/cost.csv"),
@@ -56,15 +55,19 @@ FIGURES = suite.figures
 SHOWN = presentation_digest("losses/energy", "claims/measures", "report/figures")
 NAMES = suite.names.plain()
 LABEL_FILES = ("labels.csv", "force_labels.csv", "statistics.json")
-JUDGED = (RECORD, EVALUATION, "structures.csv.gz")
 
 
-def files_of_runs(runs, *names):
-    """Paths of files of runs."""
-    return [f"<results>/runs/{run.folder}/{name}" for run in runs for name in names]
+def receipts(runs):
+    """What says that runs are trained and evaluated, group by group."""
+    return [f"<results>/{path}" for path in suite.receipts(runs)]
 
 
-ALL_RUNS = files_of_runs(suite.runs, "structures.csv.gz")
+def folders(runs):
+    """The folders of runs, in which receipts say what lies."""
+    return [str(RESULTS / "runs" / run.folder) for run in runs]
+
+
+ALL_RUNS = receipts(suite.runs)
 ABLATION_RULES = sorted(
     str(path) for path in Path(workflow.current_basedir, "ablations").glob("*.smk")
 )
@@ -81,6 +84,7 @@ wildcard_constraints:
     metric="[^/-]+",
     force_weight="[0-9.e+-]+",
     seed="[0-9]+",
+    batch="[0-9]+",
     part="[0-9]+",
     cutoff="[0-9.]+",
 
@@ -93,17 +97,36 @@ def asks(rule):
     }
 
 
+def runs_of_job(wildcards):
+    """The runs that a job trains: one that is asked for by name, or those of a group."""
+    parts = dict(wildcards.items())
+    if "batch" in parts:
+        return suite.group_in[suite.group_pattern.format(**parts)].runs
+    return (Run.from_wildcards(parts),)
+
+
 def minutes_of_training(wildcards, attempt):
-    """Time that one training asks a cluster for."""
-    run = Run.from_wildcards(dict(wildcards.items()))
-    model = suite.models[run.model]
-    expected, _ = training_seconds(run, model, suite.config.training, seconds_per_structure)
+    """Time that a job asks a cluster for to train its runs."""
+    runs = runs_of_job(wildcards)
+    model, training = suite.models[runs[0].model], suite.config.training
+    expected, _ = job_seconds(runs, model, training, seconds_per_structure)
     return requests.minutes("train", attempt, expected)
+
+
+def memory_of_training(wildcards, attempt):
+    """Memory that a job asks a cluster for to train its runs."""
+    n_runs = len(runs_of_job(wildcards))
+    return requests.memory_mb("train", attempt, MAY_USE_GPU, n_runs)
 
 
 def run_file(name):
     """Path of a file of a run, with the parts of the run as wildcards."""
     return f"<results>/runs/{suite.run_pattern}/{name}"
+
+
+def settings_of_dataset(wildcards):
+    """What jobs read of a dataset's card."""
+    return suite.made[wildcards.dataset].settings(suite.config.preset)
 
 
 def structures_of(wildcards):
@@ -119,10 +142,11 @@ def parent_of(wildcards):
 
 def graphs_of(wildcards):
     """The neighbour lists of a run's dataset at the cutoff of its model."""
-    # Asked for every run while jobs are put together, before Snakemake looks which have to run.
-    # Forced as it forces incomplete files: in a dry run too, and nothing is deleted.
-    workflow.dag.forcefiles.update(to_make_again)
-    return f"<results>/data/{wildcards.dataset}/graphs-{suite.cutoff(wildcards):g}.npz"
+    # Asked for every job of runs while jobs are put together, before Snakemake looks which have to
+    # run. Forced as it forces incomplete files: in a dry run too, and nothing is deleted.
+    workflow.dag.forcefiles.update(again)
+    model, _ = suite.settings_of(runs_of_job(wildcards)[0])
+    return f"<results>/data/{wildcards.dataset}/graphs-{model.cutoff:g}.npz"
 
 
 def labels_of_ablation(wildcards):
@@ -135,22 +159,29 @@ def labels_of_ablation(wildcards):
 
 
 def runs_of_ablation(wildcards):
-    """The evaluated runs of an ablation."""
-    return files_of_runs(suite.runs_of(wildcards.ablation), "structures.csv.gz")
+    """The receipts of the runs of an ablation."""
+    return receipts(suite.runs_of(wildcards.ablation))
 
 
-def records_of_ablation(wildcards):
-    """What says which files the evaluated runs of an ablation have."""
-    return files_of_runs(suite.runs_of(wildcards.ablation), RECORD, EVALUATION)
+def evaluated(wildcards):
+    """What says that a run is evaluated: the receipt of its group, if it is in the plan."""
+    run = Run.from_wildcards(dict(wildcards.items()))
+    own = [run_file(name) for name in (RECORD, EVALUATION, "atoms.csv.gz")]
+    return receipts([run]) if run in suite.group_of else own
+
+
+def settings_of_training(wildcards):
+    """The settings of the model and the training of a job's runs, their changes applied."""
+    model, training = suite.settings_of(runs_of_job(wildcards)[0])
+    return {"model": model.model_dump(), "training": training.model_dump()}
 
 
 def code_of_training(wildcards):
-    """A digest of the code of a training and of its losses alone."""
-    return code_digest(
-        "pesloss.training.job",
-        f"pesloss.losses.energy.{wildcards.energy_loss}",
-        f"pesloss.losses.forces.{wildcards.force_loss}",
-    )
+    """A digest of the code of a job's trainings and of their losses alone."""
+    runs = runs_of_job(wildcards)
+    energy = {f"pesloss.losses.energy.{run.energy_loss}" for run in runs}
+    forces = {f"pesloss.losses.forces.{run.force_loss}" for run in runs}
+    return code_digest("pesloss.evaluation.group", *sorted(energy), *sorted(forces))
 
 
 def inputs_of_ablation(wildcards):

@@ -5,8 +5,6 @@ localrules:
 
 rule generate_part:
     """Generate one part of a dataset: its share of the families of structures."""
-    input:
-        spec="config/datasets/{dataset}.yaml",
     output:
         structures="<results>/data/{dataset}/parts/{part}.extxyz",
         failures="<results>/data/{dataset}/parts/{part}.failures.csv",
@@ -16,7 +14,7 @@ rule generate_part:
         **asks("generate_part"),
     params:
         code=lambda w: code_digest("pesloss.data.generate", suite.kind(w.dataset)),
-        preset=suite.config.preset,
+        dataset=settings_of_dataset,
         n_parts=suite.config.n_parts,
     script:
         "../scripts/generate_part.py"
@@ -25,7 +23,6 @@ rule generate_part:
 rule collect_dataset:
     """Join the parts of a dataset with geometry."""
     input:
-        spec="config/datasets/{dataset}.yaml",
         structures=collect(
             "<results>/data/{{dataset}}/parts/{part}.extxyz", part=range(suite.config.n_parts)
         ),
@@ -45,15 +42,13 @@ rule collect_dataset:
         **asks("collect_dataset"),
     params:
         code=code_digest("pesloss.data.generate"),
-        preset=suite.config.preset,
+        dataset=settings_of_dataset,
     script:
         "../scripts/collect_dataset.py"
 
 
 rule draw_dataset:
     """Draw a dataset that has compositions and energies but no geometry."""
-    input:
-        spec="config/datasets/{dataset}.yaml",
     output:
         table="<results>/data/{dataset}/structures.csv",
     log:
@@ -64,7 +59,7 @@ rule draw_dataset:
         **asks("draw_dataset"),
     params:
         code=lambda w: code_digest("pesloss.data.generate", suite.kind(w.dataset)),
-        preset=suite.config.preset,
+        dataset=settings_of_dataset,
     script:
         "../scripts/draw_dataset.py"
 
@@ -72,7 +67,6 @@ rule draw_dataset:
 rule read_dataset:
     """Fetch the files of a dataset that was made elsewhere, read, check and choose."""
     input:
-        spec="config/datasets/{dataset}.yaml",
         files=lambda w: suite.own_files(w.dataset),
     output:
         structures="<results>/data/{dataset}/structures.extxyz",
@@ -86,7 +80,7 @@ rule read_dataset:
         **asks("read_dataset"),
     params:
         code=lambda w: code_digest("pesloss.data.external", *suite.readers(w.dataset)),
-        preset=suite.config.preset,
+        dataset=settings_of_dataset,
     script:
         "../scripts/read_dataset.py"
 
@@ -94,7 +88,6 @@ rule read_dataset:
 rule take_subset:
     """Take a part of another dataset's structures."""
     input:
-        spec="config/datasets/{dataset}.yaml",
         structures=parent_of,
     output:
         structures="<results>/data/{dataset}/structures.extxyz",
@@ -108,6 +101,7 @@ rule take_subset:
         **asks("take_subset"),
     params:
         code=code_digest("pesloss.data.kinds.subset", "pesloss.data.store", "pesloss.data.spec"),
+        dataset=settings_of_dataset,
     script:
         "../scripts/take_subset.py"
 

@@ -1,5 +1,5 @@
 rule evaluate_run:
-    """Compare the predictions of a run with the labels, structure by structure."""
+    """Compare the predictions of one run that is asked for by name with the labels."""
     input:
         record=run_file(RECORD),
         predictions=run_file("predictions.npz"),
@@ -47,16 +47,7 @@ rule tabulate_labels:
 rule tabulate_runs:
     """Summarise all runs: errors of structures, of groups and of species, and signals."""
     input:
-        structures=ALL_RUNS,
-        more=files_of_runs(
-            suite.runs,
-            RECORD,
-            EVALUATION,
-            "atoms.csv.gz",
-            "history.csv",
-            "loss_signal.csv.gz",
-            "gradient_signal.csv",
-        ),
+        receipts=ALL_RUNS,
         labels=collect("<results>/statistics/{dataset}/labels.csv", dataset=suite.datasets_in_use),
     output:
         runs="<results>/tables/runs.csv",
@@ -71,6 +62,6 @@ rule tabulate_runs:
         **asks("tabulate_runs"),
     params:
         code=code_digest("pesloss.evaluation.tables"),
-        runs=[str(run.folder) for run in suite.runs],
+        runs=folders(suite.runs),
     script:
         "../scripts/tabulate_runs.py"

@@ -66,7 +66,7 @@ rule tabulate_cost:
 rule tabulate_records:
     """Join the records of all runs; say what trainings cost by ablation and by dataset."""
     input:
-        records=files_of_runs(suite.runs, RECORD),
+        receipts=ALL_RUNS,
     output:
         records="<results>/tables/records.csv",
         claim_cost=report("<results>/tables/claim_cost.csv", category="3 Cost"),
@@ -77,6 +77,7 @@ rule tabulate_records:
         **asks("tabulate_records"),
     params:
         code=code_digest("pesloss.report.cost"),
+        folders=folders(suite.runs),
         runs=runs_by_ablation(),
         claims=claims_by_ablation(),
     script:

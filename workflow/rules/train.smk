@@ -1,10 +1,38 @@
 rule train:
-    """Train one model under one loss; a training that was cut off goes on where it stopped."""
+    """Train and evaluate runs that share dataset, model, variant and seed, in one job.
+
+    Runs that are done stay as they are, and one that was cut off goes on where it stopped. The
+    receipt names what is in the runs' folders, with digests.
+    """
     input:
         graphs=graphs_of,
         splits="<results>/data/{dataset}/splits.csv",
         statistics="<results>/statistics/{dataset}/statistics.json",
-        model="config/models/{model}.yaml",
+        labels="<results>/statistics/{dataset}/labels.csv",
+    output:
+        receipt=f"<results>/groups/{suite.group_pattern}/group.json",
+    log:
+        f"<results>/logs/train/{suite.group_pattern}.log",
+    resources:
+        mem_mb=memory_of_training,
+        runtime=minutes_of_training,
+        gpu=int(MAY_USE_GPU),
+    params:
+        code=code_of_training,
+        settings=settings_of_training,
+        device=suite.config.device,
+        runs=lambda w: [str(run.folder) for run in runs_of_job(w)],
+        folder=str(RESULTS / "runs"),
+    script:
+        "../scripts/train.py"
+
+
+rule train_run:
+    """Train one run that is asked for by name, whether it is in the plan or not."""
+    input:
+        graphs=graphs_of,
+        splits="<results>/data/{dataset}/splits.csv",
+        statistics="<results>/statistics/{dataset}/statistics.json",
     output:
         record=run_file(RECORD),
         weights=run_file("weights.pt"),
@@ -13,14 +41,14 @@ rule train:
         gradient_signal=run_file("gradient_signal.csv"),
         predictions=run_file("predictions.npz"),
     log:
-        f"<results>/logs/train/{suite.run_pattern}.log",
+        f"<results>/logs/train_run/{suite.run_pattern}.log",
     resources:
-        mem_mb=lambda w, attempt: requests.memory_mb("train", attempt, MAY_USE_GPU),
+        mem_mb=memory_of_training,
         runtime=minutes_of_training,
         gpu=int(MAY_USE_GPU),
     params:
         code=code_of_training,
-        training=suite.config.training.model_dump(),
+        settings=settings_of_training,
         device=suite.config.device,
     script:
-        "../scripts/train.py"
+        "../scripts/train_run.py"

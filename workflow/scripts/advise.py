@@ -10,8 +10,9 @@ from pesloss.job.files import write_table
 from pesloss.job.script import job
 
 with job(snakemake):
-    paths = {name: [Path(path) for path in snakemake.input[name]] for name in ("labels", "runs")}
-    found = read_study(paths["labels"], paths["runs"]).comparisons
+    labels = [Path(path) for path in snakemake.input.labels]
+    records = [Path(folder) / "record.json" for folder in snakemake.params.runs]
+    found = read_study(labels, records).comparisons
     rng = np.random.default_rng(0)
     compared = compared_table(found, rng, snakemake.params.n_resamples)
     write_table(snakemake.output.compared, compared)

@@ -8,7 +8,7 @@ from pesloss.job.script import job
 with job(snakemake):
     write_error_products(
         Path(snakemake.input.shells),
-        Path(snakemake.input.atoms),
+        Path(snakemake.output.products).with_name("atoms.csv.gz"),
         Path(snakemake.output.products),
         Path(snakemake.output.manifest),
     )

@@ -6,14 +6,13 @@ from pesloss.claims.job import decide_from_files
 from pesloss.job.files import write_table
 from pesloss.job.script import job
 from pesloss.spec.config import Ablation
-from pesloss.spec.yaml_models import load
 
 with job(snakemake):
     claims, left_out = decide_from_files(
         snakemake.wildcards.ablation,
-        load(Ablation, snakemake.input.spec),
+        Ablation.of_settings(snakemake.params.ablation),
         [Path(path) for path in snakemake.input.labels],
-        [Path(path) for path in snakemake.input.runs],
+        [Path(folder) / "record.json" for folder in snakemake.params.runs],
         snakemake.params.n_resamples,
     )
     write_table(snakemake.output.claims, claims)

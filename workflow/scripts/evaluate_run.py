@@ -6,11 +6,5 @@ from pesloss.evaluation.errors import evaluate_run
 from pesloss.job.script import job
 
 with job(snakemake):
-    evaluate_run(
-        Path(snakemake.input.record),
-        Path(snakemake.input.graphs),
-        Path(snakemake.input.labels),
-        Path(snakemake.output.structures),
-        Path(snakemake.output.atoms),
-        Path(snakemake.output.evaluation),
-    )
+    given = snakemake.input
+    evaluate_run(Path(given.record).parent, given.graphs, given.labels)

@@ -2,6 +2,7 @@
 
 from pesloss.job.script import job
 from pesloss.linear.job import write_features
+from pesloss.spec.settings import ModelSpec
 
 with job(snakemake):
     write_features(
@@ -9,6 +10,6 @@ with job(snakemake):
         snakemake.input.table,
         snakemake.input.statistics,
         snakemake.input.graphs,
-        snakemake.input.model,
+        ModelSpec(**snakemake.params.model),
         snakemake.params.seed,
     )

@@ -9,7 +9,7 @@ from pesloss.job.script import job
 with job(snakemake) as running:
     tables = correlation_tables(
         [Path(path).parent for path in snakemake.input.labels],
-        [Path(path).parent for path in snakemake.input.runs],
+        [Path(folder) for folder in snakemake.params.runs],
         snakemake.params.n_resamples,
         running.watch,
     )

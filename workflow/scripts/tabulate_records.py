@@ -5,7 +5,7 @@ from pesloss.job.script import job
 from pesloss.report.cost import claim_cost, records_table, training_rates
 
 with job(snakemake):
-    records = records_table(snakemake.input.records)
+    records = records_table(f"{folder}/record.json" for folder in snakemake.params.folders)
     costs = claim_cost(records, snakemake.params.runs, snakemake.params.claims)
     write_table(snakemake.output.records, records)
     write_table(snakemake.output.claim_cost, costs)

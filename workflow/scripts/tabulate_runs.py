@@ -5,6 +5,7 @@ from pesloss.job.files import write_table
 from pesloss.job.script import job
 
 with job(snakemake) as running:
-    tables = run_tables(snakemake.input.structures, snakemake.input.labels, running.watch)
+    records = [f"{folder}/record.json" for folder in snakemake.params.runs]
+    tables = run_tables(records, snakemake.input.labels, running.watch)
     for name, path in snakemake.output.items():
         write_table(path, tables[name])

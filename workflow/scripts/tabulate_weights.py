@@ -10,7 +10,7 @@ from pesloss.job.script import job
 with job(snakemake):
     study = read_study(
         [Path(path) for path in snakemake.input.labels],
-        [Path(path) for path in snakemake.input.runs],
+        [Path(folder) / "record.json" for folder in snakemake.params.runs],
     )
     weights, regrets = weight_tables(study)
     write_table(snakemake.output.weights, weights)

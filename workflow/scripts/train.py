@@ -1,19 +1,19 @@
-"""Train one model under one loss."""
+"""Train and evaluate runs that share their batches."""
 
 from pathlib import Path
 
+from pesloss.evaluation.group import make_group
 from pesloss.job.script import job
 from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
-from pesloss.spec.yaml_models import load
 from pesloss.training.inputs import Inputs
-from pesloss.training.job import RunFiles, train_run
 
 with job(snakemake) as running:
-    run = Run.from_wildcards(dict(snakemake.wildcards.items()))
-    inputs = Inputs(*(snakemake.input[name] for name in ("graphs", "splits", "statistics")))
-    model = load(ModelSpec, snakemake.input.model)
-    spec = TrainingSpec(**snakemake.params.training)
-    files = RunFiles(**{name: Path(path) for name, path in snakemake.output.items()})
-    shown = {"watch": running.watch, "say": running.say}
-    train_run(run, inputs, model, spec, files, **shown, device=snakemake.params.device)
+    given, params = snakemake.input, snakemake.params
+    runs = [Run.from_folder(folder) for folder in params.runs]
+    inputs = Inputs(given.graphs, given.splits, given.statistics)
+    model = ModelSpec(**params.settings["model"])
+    training = TrainingSpec(**params.settings["training"])
+    how = {"watch": running.watch, "say": running.say, "device": params.device}
+    folder, receipt = Path(params.folder), Path(snakemake.output.receipt)
+    make_group(runs, folder, inputs, given.labels, model, training, receipt, **how)

@@ -41,11 +41,8 @@ from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.spec.yaml_models import load
 from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.statistics.fit import fit_statistics
-from pesloss.training.adam import Adam
-from pesloss.training.checkpoint import Progress
 from pesloss.training.job import prepare
-from pesloss.training.loop import Training, deterministic
-from pesloss.training.signal import LossSignal
+from pesloss.training.loop import Training, deterministic, learners_of, learning_rate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -282,12 +279,10 @@ def train(place: Path, case: Case, model: ModelSpec) -> dict[str, float]:
 
 def _step_seconds(training: Training) -> list[float]:
     """Return the seconds of every step after the first ones, its batch included."""
-    optimizer = Adam(training.model.parameters())
-    signal, progress = LossSignal(len(training.graphs.n_atoms)), Progress()
-    seconds = []
+    learning, seconds = learners_of([training]), []
     for step, chosen in enumerate(training.order()):
         started = time.process_time()
-        training.step(step, training.batcher(chosen), optimizer, progress, signal)
+        learning.step([0], chosen, learning_rate(step, training.spec))
         seconds.append(time.process_time() - started)
     return seconds[N_WARM:]
 

@@ -1,6 +1,7 @@
 """config/datasets/NAME.yaml: which kind of dataset, how many structures, from what recipe."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ FILES = "files"
 SUBSET = "subset"
 LIKE = "like"
 OF = "of"
+ANY_PRESET = "any"  # in place of a preset, where there is one number for all
 Number = Annotated[int, Field(ge=1, le=10**6)]
 Origin = Literal["generated", "drawn", "files", "subset"]
 
@@ -65,9 +67,26 @@ class DatasetSpec(Titled):
         return parse(model, self.recipe, f"{where}: recipe")
 
     def described(self) -> dict[str, Any]:
-        """Return kind, seed and the whole recipe, defaults included, to be kept with the data."""
-        recipe = self.parsed_recipe().model_dump(mode="json")
-        return {"kind": self.kind, "seed": self.seed, **recipe}
+        """Return kind, seed and recipe, defaults included, texts not, to be kept with the data."""
+        return {"kind": self.kind, "seed": self.seed, **self._read_recipe()}
+
+    def _read_recipe(self) -> dict[str, Any]:
+        recipe = self.parsed_recipe()
+        return recipe.model_dump(mode="json", exclude=set(getattr(recipe, "TEXTS", ())))
+
+    def settings(self, preset: str) -> dict[str, Any]:
+        """Return what jobs read that make the dataset: no text, and the number under ``preset``.
+
+        `of_settings` is the inverse but for texts. Defaults are filled in, so that to write one
+        out changes nothing.
+        """
+        chosen = {"kind": self.kind, "seed": self.seed, "recipe": self._read_recipe()}
+        return {**chosen, "n_structures": self.size(preset)}
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> "DatasetSpec":
+        """Return the dataset of `settings`, which has one number of structures for any preset."""
+        return parse(cls, {"description": "", **settings}, "dataset")
 
     @property
     def origin(self) -> Origin:

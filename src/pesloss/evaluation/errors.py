@@ -1,5 +1,6 @@
 """Errors of a trained model, structure by structure and atom by atom."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pesloss.data.graphs import Graphs
 from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.job.files import read_table, same_structures, write_table
-from pesloss.spec.manifest import RunFolder, write_manifest
+from pesloss.spec.manifest import EVALUATED, EVALUATION, RunFolder, write_manifest
 from pesloss.training.predictions import read_predictions
 
 
@@ -76,15 +77,35 @@ def _check_sizes(names: NDArray[np.str_], n_atoms: NDArray[np.int64], labels: pd
         raise wrong_value(where, "n_atoms", labelled[wrong[0]], allowed)
 
 
-def evaluate_run(
-    record: Path,
-    graphs: Path,
-    labels: Path,
-    structures_out: Path,
-    atoms_out: Path,
-    evaluation_out: Path,
-) -> None:
-    """Write the two error tables of a run, and the manifest that says what they were made from.
+@dataclass(frozen=True)
+class Labelled:
+    """A dataset with its labels, read once for all runs that are evaluated on it."""
+
+    graphs: Graphs
+    labels: pd.DataFrame
+    where: Path | str
+    """The label table's file."""
+
+    @classmethod
+    def read(cls, graphs: Path | str, labels: Path | str) -> "Labelled":
+        """Read both.
+
+        Raises
+        ------
+        PeslossError
+            When one is missing or damaged.
+        """
+        table = read_table(labels, ("structure", "split", "n_atoms"), unique=("structure",))
+        return cls(Graphs.read(graphs), table, labels)
+
+    @property
+    def held_out(self) -> pd.Series:
+        """Names of the structures of validation and test."""
+        return self.labels.structure[self.labels.split != "train"]
+
+
+def evaluate(path: Path, known: Labelled) -> None:
+    """Write the two error tables of the run in the folder ``path``, and their manifest.
 
     Raises
     ------
@@ -92,14 +113,18 @@ def evaluate_run(
         When the predictions are not those that the record goes with, or the labels not those of
         the held-out structures.
     """
-    folder = RunFolder(record.parent)
+    folder = RunFolder(path)
     predictions = folder.check("predictions.npz")
-    table = read_table(labels, ("structure", "split", "n_atoms"), unique=("structure",))
-    held_out = table.structure[table.split != "train"]
     (predicted,) = read_predictions(predictions, ("structure",)).values()
-    same_structures(held_out, labels, predicted, predictions)
-    structures, atoms = error_tables(predictions, Graphs.read(graphs), table)
-    write_table(structures_out, structures)
-    write_table(atoms_out, atoms)
-    tables = (structures_out, atoms_out)
-    write_manifest(evaluation_out, {"run": folder.record["run"]}, tables, [predictions])
+    same_structures(known.held_out, known.where, predicted, predictions)
+    written = [path / name for name in EVALUATED]
+    for name, table in zip(
+        written, error_tables(predictions, known.graphs, known.labels), strict=True
+    ):
+        write_table(name, table)
+    write_manifest(path / EVALUATION, {"run": folder.record["run"]}, written, [predictions])
+
+
+def evaluate_run(path: Path, graphs: Path | str, labels: Path | str) -> None:
+    """Evaluate one run: see `evaluate`."""
+    evaluate(path, Labelled.read(graphs, labels))

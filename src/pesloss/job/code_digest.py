@@ -2,7 +2,9 @@
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
+@cache
 def _file(name: str) -> Path | None:
     parts = name.split(".")
     if parts[0] != PACKAGE.name:
@@ -79,18 +82,34 @@ def _file(name: str) -> Path | None:
     return None
 
 
-@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a digest needs of a file: parsed once, as that is what a plan's digests cost."""
+
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    plain: str
+    """Digest of the code without comments, docstrings and imports of this package, and of C."""
+
+
+@cache
+def _read(path: Path) -> _Read:
+    tree = _tree(path)
+    imports = tuple(n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom))
+    tree.body = [node for node in tree.body if not _is_shown(node)]
+    return _Read(imports, _hashed(" ".join([ast.dump(_Plain().visit(tree)), *_compiled(path)])))
 
 
 @cache
 def _imports(path: Path) -> list[str]:
     names = []
-    for node in ast.walk(_tree(path)):
+    for node in _read(path).imports:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        elif node.module and node.level == 0:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return names
 
@@ -98,15 +117,14 @@ def _imports(path: Path) -> list[str]:
 @cache
 def _linked(path: Path) -> str:
     """Return the digest of a file's code, with what its imports lead to in their places."""
-    return _hashed("\n".join([_plain(path), *sorted(_links(path))]))
+    return _hashed("\n".join([_read(path).plain, *sorted(_links(path))]))
 
 
-@cache
-def _plain(path: Path) -> str:
-    """Return a file's code without comments, docstrings and imports of this package."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not _is_shown(node)]
-    return ast.dump(_Plain().visit(tree))
+def _compiled(path: Path) -> list[str]:
+    """Return the words of the file of C with the name of a module, which the module compiles."""
+    beside = path.with_suffix(".c")
+    text = beside.read_text(encoding="utf-8") if beside.is_file() else ""
+    return [*filter(None, re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL).split(" "))]
 
 
 def _is_shown(node: ast.stmt) -> bool:
@@ -115,14 +133,14 @@ def _is_shown(node: ast.stmt) -> bool:
 
 
 def _links(path: Path) -> Iterator[str]:
-    for node in ast.walk(_tree(path)):
+    for node in _read(path).imports:
         if isinstance(node, ast.ImportFrom) and _is_own(node):
             for alias in node.names:
                 inner = _file(f"{node.module}.{alias.name}")
                 source = inner or _file(node.module or "")
                 name = "*module*" if inner else alias.name
                 known_as = alias.asname or alias.name
-                yield f"{known_as} {name} {_hashed(_plain(source)) if source else node.module}"
+                yield f"{known_as} {name} {_read(source).plain if source else node.module}"
 
 
 def _hashed(text: str) -> str:

@@ -12,7 +12,6 @@ from pesloss.job.files import read_table, same_structures, write_table
 from pesloss.linear import efficiency, fit, summary
 from pesloss.linear.features import Features, drawn_features, frozen_features
 from pesloss.spec.settings import ModelSpec
-from pesloss.spec.yaml_models import load
 from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.training.objective import scales_of
 
@@ -21,7 +20,7 @@ STRUCTURES = ("structure", "group", "phase", "n_atoms", "energy")
 
 
 def write_features(
-    path: str, table: str, statistics: str, graphs: Sequence[str], model: str, seed: int
+    path: str, table: str, statistics: str, graphs: Sequence[str], model: ModelSpec, seed: int
 ) -> None:
     """Write the features of a dataset's structures: three sets.
 
@@ -34,16 +33,15 @@ def write_features(
     graphs
         Its file of neighbour lists, or none for a dataset without geometry.
     model
-        File of the model whose initial features are taken.
+        The model whose initial features are taken.
     seed
         Seed of features that are drawn.
     """
     rows = read_table(table, STRUCTURES, unique=("structure",))
     if graphs:
-        known, spec = _statistics(statistics), load(ModelSpec, model)
         read = Graphs.read(graphs[0])
         same_structures(read.structure, graphs[0], rows.structure, table)
-        frozen_features(read, known, spec, N_MODELS).write(path)
+        frozen_features(read, _statistics(statistics), model, N_MODELS).write(path)
         return
     names, sizes = rows.structure.to_numpy(str), rows.n_atoms.to_numpy(float)
     drawn_features(names, sizes, N_MODELS, np.random.default_rng(seed)).write(path)

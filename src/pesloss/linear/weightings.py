@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pesloss import losses
@@ -53,6 +52,8 @@ def weightings(composition: Array, scales: Scales) -> Weightings:
 
 
 def _scale(name: str, composition: Array, scales: Scales) -> Array:
+    import torch  # not needed where a table is read: a plan is made without it
+
     loss = losses.energy_loss(name)(scales)
     return np.asarray(loss.scale(torch.as_tensor(composition)).numpy(), dtype=np.float64)
 

@@ -11,6 +11,7 @@ from pesloss.report.cost import COST_COLUMNS
 
 TIMES_MEASURED = 2  # memory: the same job on another machine, with another allocator
 SPARE_MB = 500  # Snakemake itself, which runs in a cluster's job beside the script
+RUN_MB = 20  # a further run in the same job: 6 at most were measured, of PaiNN
 GPU_MB = 4000  # the libraries of a GPU, in the memory of the host; assumed, not measured
 TIMES_AS_LONG = 10  # time: slow and busy nodes, slow file systems
 SHORTEST_MINUTES = 15
@@ -51,17 +52,17 @@ class Requests:
         peaks = dict(zip(table.rule, table.peak_memory_mib, strict=True))
         return cls(peaks, dict(zip(table.rule, table.longest_seconds, strict=True)), growth)
 
-    def memory_mb(self, rule: str, attempt: int = 1, gpu: bool = False) -> int:
+    def memory_mb(self, rule: str, attempt: int = 1, gpu: bool = False, n_runs: int = 1) -> int:
         """Return the memory a job asks for, in MB, in hundreds.
 
         Twice the peak and something to spare. What a peak has above the smallest one, which is that
-        of the imports, grows with the data. The next attempt, after a job ran out of it, asks for
-        twice as much.
+        of the imports, grows with the data; each further one of ``n_runs`` takes its own on top.
+        The next attempt, after a job ran out of it, asks for twice as much.
         """
         peak = self.peak_memory_mib.get(rule, UNMEASURED_MIB)
         imports = min(peak, *self.peak_memory_mib.values(), UNMEASURED_MIB)
         needed = imports + (peak - imports) * self.growth
-        asked = TIMES_MEASURED * needed + SPARE_MB + GPU_MB * gpu
+        asked = TIMES_MEASURED * needed + SPARE_MB + GPU_MB * gpu + RUN_MB * (n_runs - 1)
         return 100 * math.ceil(attempt * asked / 100)
 
     def minutes(self, rule: str, attempt: int = 1, seconds: float | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
@@ -15,6 +15,7 @@ from pesloss.data.kinds import files
 from pesloss.data.spec import DatasetSpec, Origin, load_dataset_spec
 from pesloss.job.code_digest import constants
 from pesloss.job.errors import PeslossError, wrong_value
+from pesloss.plan.groups import PATTERN, Group, grouped
 from pesloss.spec.config import Ablation, MoreSeeds, RunGrid, SuiteConfig
 from pesloss.spec.config_files import (
     check_files,
@@ -24,10 +25,10 @@ from pesloss.spec.config_files import (
     read_more_seeds,
     with_more_seeds,
 )
-from pesloss.spec.manifest import EVALUATION, RECORD
+from pesloss.spec.manifest import EVALUATED, EVALUATION, RECORD, TRAINED
 from pesloss.spec.names import Names, titles
 from pesloss.spec.run import WILDCARDS, Run, settings_of
-from pesloss.spec.settings import ModelSpec
+from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.spec.yaml_files import named_files
 from pesloss.spec.yaml_models import check_names, load_all, parse
 
@@ -52,6 +53,7 @@ class Suite:
     claims: dict[str, str] = field(default_factory=dict)
     """What claims and questions say, by number."""
     run_pattern: str = WILDCARDS
+    group_pattern: str = PATTERN
 
     @classmethod
     def read(
@@ -214,15 +216,21 @@ class Suite:
 
     def runs_of(self, ablation: str) -> list[Run]:
         """Return the runs of an ablation."""
-        spec = self.ablations[ablation]
-        return sorted(
-            set(expand(spec, self.config, self.models, tuple(self.datasets_of(ablation))))
-        )
+        if ablation not in self._runs_of:
+            spec, datasets = self.ablations[ablation], tuple(self.datasets_of(ablation))
+            found = set(expand(spec, self.config, self.models, datasets))
+            self._runs_of[ablation] = sorted(found)
+        return self._runs_of[ablation]
+
+    @cached_property
+    def _runs_of(self) -> dict[str, list[Run]]:
+        return {}
 
     def inputs_of(self, ablation: str) -> list[str]:
         """Return the further results that the statistics of an ablation's claims need.
 
-        Paths below the results folder: ``INPUTS`` of each dataset, ``RUN_INPUTS`` of each run.
+        Paths below the results folder: ``INPUTS`` of each dataset, and those ``RUN_INPUTS`` of each
+        run that its training and evaluation do not write.
         """
         claims = self.ablations[ablation].claims
         modules = [statistics.load(claim.statistic) for claim in claims]
@@ -237,6 +245,7 @@ class Suite:
             f"runs/{run.folder}/{name}"
             for module in modules
             for name in getattr(module, "RUN_INPUTS", ())
+            if name not in (*TRAINED, *EVALUATED)  # which the runs' receipts speak of
             for run in runs
         ]
         return sorted(set(found))
@@ -265,6 +274,25 @@ class Suite:
         """The runs of all ablations, each once."""
         return sorted({run for name in self.ablations for run in self.runs_of(name)})
 
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The runs of all ablations as they are trained together."""
+        return grouped(self.runs, self.models, self.config.training)
+
+    @cached_property
+    def group_of(self) -> dict[Run, Group]:
+        """The group of each run."""
+        return {run: group for group in self.groups for run in group.runs}
+
+    @cached_property
+    def group_in(self) -> dict[str, Group]:
+        """The group of each folder below results/groups."""
+        return {str(group.folder): group for group in self.groups}
+
+    def receipts(self, runs: Iterable[Run]) -> list[str]:
+        """Return the receipts of the groups of runs, each once, below the results folder."""
+        return sorted({self.group_of[run].receipt for run in runs})
+
     @property
     def datasets_in_use(self) -> list[str]:
         """Datasets that some ablation uses."""
@@ -288,10 +316,9 @@ class Suite:
         recipe = self.datasets[dataset].parsed_recipe()
         return recipe.own_files() if isinstance(recipe, files.Recipe) else []
 
-    def cutoff(self, wildcards: Any) -> float:
-        """Return the cutoff of the model of the run that ``wildcards`` describe, Å."""
-        run = Run.from_wildcards(dict(wildcards.items()))
-        return settings_of(run, self.models[run.model], self.config.training)[0].cutoff
+    def settings_of(self, run: Run) -> tuple[ModelSpec, TrainingSpec]:
+        """Return the settings of a run's model and training, its changes applied."""
+        return settings_of(run, self.models[run.model], self.config.training)
 
     @property
     def figures(self) -> list[str]:

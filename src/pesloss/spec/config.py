@@ -1,14 +1,14 @@
 """What config.yaml and the files of ablations may say, and what each key means."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from pesloss.spec.settings import NUMBERS, SETTINGS, Device, Factor, ModelSpec, TrainingSpec, typed
-from pesloss.spec.yaml_models import Count, Strict
+from pesloss.spec.yaml_models import Count, Strict, parse
 
 Relation = Literal["equals", "differs", "greater", "less"]
 Times = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?x$")]
@@ -138,6 +138,16 @@ class Ablation(Strict):
         None, description="why these data, runs and values, where claims do not say it themselves"
     )
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="what is decided")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides claims: no text. `of_settings` is the inverse but for texts."""
+        claims = [claim.model_dump(exclude={"why"}) for claim in self.claims]
+        return {**self.model_dump(exclude={"question", "why", "claims"}), "claims": claims}
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> "Ablation":
+        """Return the ablation of `settings`."""
+        return parse(cls, {"question": "", **settings}, "ablation")
 
     @model_validator(mode="after")
     def _claims_have_a_subject(self) -> "Ablation":

@@ -10,6 +10,7 @@ run, another dataset or another training is known wherever it lies.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -29,6 +30,8 @@ TRAINED = (
 )  # fmt: skip
 PASSING = (
     "seconds",
+    "group",
+    "training_key",
     "peak_memory_mib",
     "commit",
     "commit_unknown_since",
@@ -164,6 +167,65 @@ class RunFolder:
     ) -> pd.DataFrame:
         """Read a table of the run: `read_table` of a file that is checked first."""
         return parse_table(self.path / name, self.content(name), columns, unique)
+
+
+def write_receipt(path: Path, folders: Iterable[Path]) -> None:
+    """Write that runs are trained and evaluated: the digests of their manifests, run by run.
+
+    It is one file for all runs of a job, the same bytes for the same results.
+
+    Raises
+    ------
+    PeslossError
+        As `read_manifest`.
+    """
+    runs = {
+        folder.record["run"]: {n: folder.manifest(n)["digest"] for n in (RECORD, EVALUATION)}
+        for folder in map(RunFolder, folders)
+    }
+    write_json(path, {"runs": runs})
+
+
+def lacking(receipt: Path, runs: Path) -> Iterator[tuple[Path, str]]:
+    """Find what a receipt speaks of and what is not there, or not as it was.
+
+    Files that are there are checked by `damaged`.
+
+    Parameters
+    ----------
+    receipt
+        A file of `write_receipt`.
+    runs
+        The folder that the runs' folders lie in.
+
+    Yields
+    ------
+    The file, and what is the matter with it, in one line.
+    """
+    try:
+        named = read_json(receipt, ("runs",))["runs"]
+        for run, digests in named.items():
+            for name, digest in digests.items():
+                yield from _lacking(RunFolder(runs / run), name, digest, receipt)
+    except (PeslossError, AttributeError) as error:
+        said = error if isinstance(error, PeslossError) else f"{receipt}: runs is no mapping"
+        yield receipt, str(said).removesuffix(f"; {AGAIN}")
+
+
+def _lacking(
+    folder: RunFolder, name: str, digest: str, receipt: Path
+) -> Iterator[tuple[Path, str]]:
+    path = folder.path / name
+    if not path.is_file():
+        yield path, f"{path}: no such file; {receipt} speaks of it"
+        return
+    with suppress(PeslossError):  # a damaged one is found by `damaged`
+        manifest = folder.manifest(name)
+        if manifest["digest"] != digest:
+            yield path, f"{path}: is another than {receipt} speaks of"
+        for file in manifest["files"]:
+            if not (folder.path / file).is_file():
+                yield folder.path / file, f"{folder.path / file}: no such file; {name} names it"
 
 
 def damaged(manifests: Iterable[Path]) -> Iterator[tuple[Path, str]]:

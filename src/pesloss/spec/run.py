@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -48,7 +49,7 @@ class Run:
         """The changed settings as ``key=value,…``, or ``base`` when there are none."""
         return ",".join(f"{key}={shortest(value)}" for key, value in self.changes) or BASE
 
-    @property
+    @cached_property
     def folder(self) -> PurePosixPath:
         """Path of the run below results/runs, unique to the run."""
         return PurePosixPath(

@@ -1,10 +1,10 @@
-"""An unfinished training on disk: whole and its own, or void."""
+"""Unfinished trainings on disk: whole and their own, or void."""
 
 import hashlib
 import io
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,10 +17,8 @@ from torch import Tensor
 
 from pesloss.job.errors import PeslossError
 from pesloss.job.files import written_whole
-from pesloss.model.potential import Potential
-from pesloss.training.adam import Adam
 
-MAGIC = b"pesloss checkpoint 2\n"
+MAGIC = b"pesloss checkpoint 3\n"
 
 
 def packed(state: Any) -> bytes:
@@ -35,7 +33,7 @@ def packed(state: Any) -> bytes:
 
 @dataclass
 class Progress:
-    """Everything a checkpoint holds beside weights and optimiser."""
+    """Everything a checkpoint holds of a training beside weights and optimiser."""
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -46,13 +44,23 @@ class Progress:
     energy_loss: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A training as it is kept: weights, moments, progress, and why it goes no further."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, list[Tensor]]
+    progress: Progress
+    failure: str = ""
+
+
 class _Void(Exception):
     """Why a checkpoint is of no use."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where an unfinished training is kept, and the key of the training it belongs to.
+    """Where unfinished trainings are kept, and the key of what they have in common.
 
     The file says first what it is: 64 hexadecimal digits of its key's SHA-256, 64 of its
     content's, 16 of the content's length. Nothing is unpacked that does not agree with them.
@@ -64,20 +72,24 @@ class Checkpoint:
     say: Callable[[str], None] | None = None
     """Told why a checkpoint that lies there is not gone on from."""
 
-    def save(self, model: Potential, optimizer: Adam, progress: Progress) -> None:
-        """Write weights, optimiser and progress, whole or not at all."""
+    def save(self, trainings: Mapping[str, Saved]) -> None:
+        """Write trainings by their names, whole or not at all."""
         content = packed(
             {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "progress": _plain(progress),
+                name: {**vars(saved), "progress": _plain(saved.progress)}
+                for name, saved in trainings.items()
             }
         )
         with written_whole(self.path) as scratch:
             scratch.write_bytes(b"".join((*self._head(content), content)))
 
-    def load(self, model: Potential, optimizer: Adam) -> Progress:
-        """Restore a training with this key; start anew where there is none, and say why.
+    def load(self, untrained: Mapping[str, Saved]) -> dict[str, Saved]:
+        """Read those of the named trainings that are there; none where it is void: say why.
+
+        Parameters
+        ----------
+        untrained
+            What each training is like at its start.
 
         Raises
         ------
@@ -85,20 +97,17 @@ class Checkpoint:
             When something that is not a file lies there.
         """
         if not self.path.exists():
-            return Progress()
+            return {}
         if not self.path.is_file():
             raise PeslossError(f"{self.path}: not a file; remove it, the training is kept there")
         try:
             with self.path.open("rb") as handle:
                 state = _unpacked(self._content(handle))
-            progress = _fitting(state, model, optimizer)
+            return {n: _fitting(state[n], own) for n, own in untrained.items() if n in state}
         except (_Void, OSError) as why:
             if self.say:
                 self.say(f"{self.path}: {why}; not gone on from, the training starts anew")
-            return Progress()
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return progress
+            return {}
 
     def _head(self, content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
         key, digest = (hashlib.sha256(text).hexdigest() for text in (self.key.encode(), content))
@@ -129,24 +138,24 @@ def _unpacked(content: bytes) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile,
             pickle.UnpicklingError) as error:  # fmt: skip
         raise _Void(f"cannot be unpacked ({type(error).__name__})") from None
-    if not isinstance(state, dict) or set(state) != {"model", "optimizer", "progress"}:
+    if not isinstance(state, dict):
         raise _Void("not the state of a training")
     return state
 
 
-def _fitting(state: dict[str, Any], model: Potential, optimizer: Adam) -> Progress:
-    """Return the progress, when all else fits too: a half-restored training would be neither."""
+def _fitting(state: Any, untrained: Saved) -> Saved:
+    """Return a training, when all of it fits: a half-restored one would be neither."""
     try:
-        fits = _alike(state["model"], model.state_dict()) and all(
-            _alike(dict(enumerate(state["optimizer"][name])), dict(enumerate(own)))
-            for name, own in optimizer.state_dict().items()
+        found = Saved(**{**state, "progress": _progress(state["progress"])})
+        fits = _alike(found.model, untrained.model) and all(
+            _alike(dict(enumerate(found.optimizer[name])), dict(enumerate(own)))
+            for name, own in untrained.optimizer.items()
         )
-        progress = _progress(state["progress"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _Void("not the state of a training") from None
     if not fits:
         raise _Void("its weights are not those of this model")
-    return progress
+    return found
 
 
 def _alike(found: dict[Any, Tensor], own: dict[Any, Tensor]) -> bool:

@@ -1,10 +1,11 @@
-"""One run from files to files."""
+"""Runs from files to files, several in one process where they share their batches."""
 
+import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,20 +16,36 @@ from pesloss import losses
 from pesloss.data.graphs import Graphs
 from pesloss.job import provenance
 from pesloss.job.code_digest import code_digest
+from pesloss.job.errors import PeslossError, wrong_value
 from pesloss.job.files import write_bytes, write_table, written_whole
 from pesloss.model import devices, pair_kernels
 from pesloss.model.batches import Batcher
 from pesloss.model.potential import build_model
-from pesloss.spec.manifest import write_manifest
+from pesloss.spec.manifest import RunFolder, write_manifest
 from pesloss.spec.run import Run, settings_of
 from pesloss.spec.settings import Device, ModelSpec, TrainingSpec
 from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.training.checkpoint import Checkpoint, Progress, packed
 from pesloss.training.inputs import Inputs
-from pesloss.training.loop import Training, deterministic, digest, predict, weights_digest
-from pesloss.training.objective import Objective, scales_of, targets
+from pesloss.training.learners import Predicted, described
+from pesloss.training.loop import (
+    Diverged,
+    Training,
+    Watch,
+    deterministic,
+    digest,
+    train_together,
+    weights_digest,
+)
+from pesloss.training.objective import Objective, Targets, scales_of, targets
 
-Watch = Callable[[range], Iterator[int]]
+
+class Predicting(Protocol):
+    """What predicts structures."""
+
+    def predict(self, chosen: NDArray[np.int64]) -> Predicted:
+        """Predict structures."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,114 @@ class RunFiles:
         return self.record.with_name("unfinished.pt")
 
 
+@dataclass(frozen=True)
+class Member:
+    """One run of a group and where its files are to lie."""
+
+    run: Run
+    files: RunFiles
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a member of a group.
+
+    Attributes
+    ----------
+    state
+        ``trained`` now, ``done`` before, or ``failed``: no file of it was written.
+    failure
+        Why it failed, in one line that names the run; empty otherwise.
+    """
+
+    member: Member
+    state: Literal["trained", "done", "failed"]
+    failure: str = ""
+
+
+def train_group(
+    members: Sequence[Member],
+    inputs: Inputs,
+    model_spec: ModelSpec,
+    training_spec: TrainingSpec,
+    checkpoint: Path,
+    checkpoint_seconds: float = 20.0,
+    watch: Watch | None = None,
+    device: Device = "cpu",
+    say: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    """Train runs of one dataset, model, variant and seed in one process, each to its own files.
+
+    What a caller may rely on:
+
+    - A member ends with the same bits whatever the other members are, alone as well, and also when
+      the group was cut off and goes on, or was cut off as another group.
+    - Each member has its own record, as though it had been trained alone, but for what tells how
+      it was made: ``group`` says how many were trained together and how long that took,
+      ``seconds`` is the member's share of it, ``peak_memory_mib`` that of the whole process.
+    - Files are whole or not there, and a record comes after all files that it goes with.
+    - A member whose record is that of this very training (``training_key``: settings, data, code,
+      arithmetic) and whose files are those of the record is ``done``: it is not trained again and
+      none of its files is touched.
+    - A member whose loss turns non-finite is ``failed``; the others go on. Nothing is raised for
+      it: see `raise_failures`.
+    - There is one checkpoint a group, from which unfinished members go on; it is removed when every
+      member is trained, done or failed. One of other code, data or settings is void, which ``say``
+      is told.
+
+    Parameters
+    ----------
+    members
+        At least one; the runs differ in losses, metric and force weight alone.
+    inputs, model_spec, training_spec
+        As the runs' settings are before the changes of their variant.
+    checkpoint
+        Where the unfinished group is kept.
+    checkpoint_seconds
+        Time between two checkpoints.
+    watch
+        Wraps the steps that are left.
+    device
+        Where to train.
+    say
+        Told, in single lines, what is trained how, which members are done, and which failed.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of ``members``.
+
+    Raises
+    ------
+    PeslossError
+        For members that do not belong together, wrong settings and damaged inputs: nothing is
+        trained then.
+    """
+    _check_members(members)
+    group = _Group(members, inputs, model_spec, training_spec, device, say)
+    waiting = [member for member in members if not group.is_done(member)]
+    failures = {}
+    if waiting:
+        kept = Checkpoint(checkpoint, group.shared_key, checkpoint_seconds, say)
+        failures = group.train(waiting, kept, watch)
+        checkpoint.unlink(missing_ok=True)
+    return [_outcome(member, member in waiting, failures.get(member, "")) for member in members]
+
+
+def _outcome(member: Member, was_waiting: bool, failure: str) -> Outcome:
+    if failure:
+        return Outcome(member, "failed", failure)
+    return Outcome(member, "trained" if was_waiting else "done")
+
+
+def raise_failures(outcomes: Sequence[Outcome]) -> None:
+    """Raise a PeslossError that names the failed members, if there are any."""
+    lines = [outcome.failure for outcome in outcomes if outcome.state == "failed"]
+    if lines:
+        others = f" ({len(lines) - 1} other runs of the group failed, too)" * (len(lines) > 1)
+        raise PeslossError(f"{lines[0]}{others}")
+
+
 def train_run(
     run: Run,
     inputs: Inputs,
@@ -65,55 +190,150 @@ def train_run(
     device: Device = "cpu",
     say: Callable[[str], None] | None = None,
 ) -> None:
-    """Train, predict the held-out structures and write every file of the run.
+    """Train one run as a group of one: see `train_group`.
 
-    A run that was cut off goes on from ``checkpoint``, ``files.unfinished`` where none is named,
-    and ends with the same bits; the checkpoint is removed when the run is whole. The record has the
-    name of the ``device``, and a checkpoint of another one is void. ``say`` is told what the run
-    trains on, and of a checkpoint that is void.
+    Parameters are those of `train_group`; where no ``checkpoint`` is named it is
+    ``files.unfinished``.
 
     Raises
     ------
     PeslossError
         For wrong settings, damaged inputs and losses that are not finite.
     """
-    started = time.perf_counter()
-    # Asked first: what stops here would otherwise stop when all is trained.
-    made_with = {**provenance.source().columns(), "versions": provenance.versions()}
-    deterministic()
-    model_spec, training_spec = settings_of(run, model_spec, training_spec)
-    graphs, split, statistics = inputs.read(run.dataset)
-    place = devices.choose(device)
-    training = prepare(run, graphs, split, statistics, model_spec, training_spec, device=place)
-    hashes = hashes_of(training, split, statistics, model_spec, training_spec)
-    sums = pair_kernels.described(place)
-    key = digest(str(run.folder), *hashes.values(), _code_digest(run), sums.partition(" (")[0])
-    checkpoint = checkpoint or files.unfinished
-    kept = Checkpoint(checkpoint, key, checkpoint_seconds, say)
-    if say:
-        say(f"device: {hashes['device']}; sums over pairs: {sums}")
-    progress = training.run(kept, watch)
-    write_results(files, training, progress, split, statistics)
-    record = {
-        "run": str(run.folder),
-        **run.columns,
-        "model_settings": model_spec.model_dump(),
-        "training_settings": training_spec.model_dump(),
-        "hashes": {**hashes, "final_weights": weights_digest(training.model)},
-        "n_train": len(training.train),
-        "n_parameters": sum(p.numel() for p in training.model.parameters()),
-        "final": progress.history[-1],
-        "constants": training.objective.constants,
-        "energy_loss_state": progress.energy_loss,
-        "device": hashes["device"],
-        "sums_over_pairs": sums,
-        **made_with,
-        "seconds": round(time.perf_counter() - started, 2),
-        "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
-        "repeat_with": f"snakemake --cores 1 --force {files.record}",
-    }
-    write_manifest(files.record, record, files.trained)
-    checkpoint.unlink(missing_ok=True)
+    kept = checkpoint or files.unfinished
+    member = Member(run, files)
+    outcomes = train_group(
+        [member], inputs, model_spec, training_spec, kept, checkpoint_seconds, watch, device, say
+    )
+    raise_failures(outcomes)
+
+
+def _check_members(members: Sequence[Member]) -> None:
+    """Refuse members that share no batches, or their files."""
+    for key in ("dataset", "model", "variant", "seed"):
+        values = [getattr(member.run, key) for member in members]
+        other = [value for value in values if value != values[0]]
+        if other:
+            raise wrong_value("group of runs", key, other[0], f"{values[0]}, that of its first run")
+    folders = [str(member.run.folder) for member in members]
+    twice = [folder for folder in folders if folders.count(folder) > 1]
+    if twice or not members:
+        raise PeslossError(
+            f"group of runs: {f'{twice[0]} is there twice' if twice else 'is empty'}"
+        )
+
+
+class _Group:
+    """What the members of a group have in common, read once."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        inputs: Inputs,
+        model_spec: ModelSpec,
+        training_spec: TrainingSpec,
+        device: Device,
+        say: Callable[[str], None] | None,
+    ) -> None:
+        self.started = time.perf_counter()
+        # Asked first: what stops here would otherwise stop when all is trained.
+        self.made_with = {**provenance.source().columns(), "versions": provenance.versions()}
+        deterministic()
+        run = members[0].run
+        self.specs = settings_of(run, model_spec, training_spec)
+        self.graphs, self.split, self.statistics = inputs.read(run.dataset)
+        place = devices.choose(device)
+        self.first = prepare(
+            run, self.graphs, self.split, self.statistics, *self.specs, device=place
+        )
+        self.hashes = hashes_of(self.first, self.split, self.statistics, *self.specs)
+        self.how = {
+            "device": self.hashes["device"],
+            "step": described(self.first.model, place),
+            "sums_over_pairs": pair_kernels.described(place),
+        }
+        self.say = say or (lambda line: None)
+
+    @property
+    def shared_key(self) -> str:
+        """What tells apart trainings that differ in more than losses, metric and force weight."""
+        arithmetic = (self.how[key].partition(" (")[0] for key in ("step", "sums_over_pairs"))
+        return digest(*self.hashes.values(), *arithmetic, code_digest(__name__))
+
+    def key(self, run: Run) -> str:
+        """What tells apart trainings."""
+        return digest(str(run.folder), self.shared_key, _code_digest(run))
+
+    def is_done(self, member: Member) -> bool:
+        """Tell whether a member's record and files are there, whole and of this training."""
+        done = is_done(member.files, self.key(member.run))
+        if done:
+            self.say(f"{member.run.folder}: done before, not trained again")
+        return done
+
+    def train(
+        self, members: Sequence[Member], checkpoint: Checkpoint, watch: Watch | None
+    ) -> dict[Member, str]:
+        """Train members and write their files; return why members failed."""
+        how = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in self.how.items())
+        self.say(f"{how}; runs: {len(members)}")
+        trainings = {self.key(member.run): self._training(member.run) for member in members}
+        found = train_together(trainings, checkpoint, watch)
+        failures, trained = {}, {}
+        for member, (key, result) in zip(members, found.items(), strict=True):
+            if isinstance(result, Diverged):
+                failures[member] = f"{member.run.folder}: {result}"
+                self.say(failures[member])
+            else:
+                trained[member] = result
+                held_out = np.concatenate([self.split["validation"], self.split["test"]])
+                predicted = predictions(trainings[key], result, held_out, self.statistics)
+                write_results(member.files, trainings[key], result.progress, predicted)
+        seconds = time.perf_counter() - self.started
+        for member, result in trained.items():
+            key = self.key(member.run)
+            self._write_record(member, trainings[key], result.progress, seconds, len(members))
+        return failures
+
+    def _training(self, run: Run) -> Training:
+        return alike(self.first, run, self.statistics)
+
+    def _write_record(
+        self, member: Member, training: Training, progress: Progress, seconds: float, n: int
+    ) -> None:
+        model_spec, training_spec = self.specs
+        model, files = training.model, member.files
+        record = {
+            "run": str(member.run.folder),
+            **member.run.columns,
+            "model_settings": model_spec.model_dump(),
+            "training_settings": training_spec.model_dump(),
+            "hashes": {**self.hashes, "final_weights": weights_digest(model)},
+            "n_train": len(training.train),
+            "n_parameters": sum(p.numel() for p in model.parameters()),
+            "final": progress.history[-1],
+            "constants": training.objective.constants,
+            "energy_loss_state": progress.energy_loss,
+            **self.how,
+            "training_key": self.key(member.run),
+            **self.made_with,
+            "seconds": round(seconds / n, 2),
+            "group": {"members": n, "seconds": round(seconds, 2)},
+            "peak_memory_mib": round(provenance.peak_memory_mib(), 1),
+            "repeat_with": f"snakemake --cores 1 --force {files.record}",
+        }
+        write_manifest(files.record, record, files.trained)
+
+
+def is_done(files: RunFiles, key: str) -> bool:
+    """Tell whether a record of the training ``key`` and its files are there, whole."""
+    folder = RunFolder(files.record.parent)
+    try:
+        return folder.record.get("training_key") == key and all(
+            folder.check(path.name).exists() for path in files.trained
+        )
+    except PeslossError:
+        return False
 
 
 def _code_digest(run: Run) -> str:
@@ -134,22 +354,9 @@ def prepare(
 ) -> Training:
     """Build model, objective and batches of a run; initial weights are drawn on the processor."""
     batcher = Batcher(graphs, dtype, device)
-    train_atoms = batcher(split["train"]).atom
-    unit = training_spec.units_per_ev
-    scales = scales_of(statistics, unit)
-    objective = Objective(
-        targets(graphs, statistics, unit, dtype, device),
-        losses.energy_loss(run.energy_loss)(scales),
-        losses.force_loss(run.force_loss)(scales),
-        split["train"],
-        train_atoms,
-        run.metric,
-        run.force_weight,
-        training_spec.huber_delta,
-        training_spec.term_constants,
-        unit,
-    )
-    outputs = scales.local_energy_scale
+    labels = targets(graphs, statistics, training_spec.units_per_ev, dtype, device)
+    objective = _objective(run, labels, batcher, split["train"], statistics, training_spec)
+    outputs = scales_of(statistics, training_spec.units_per_ev).local_energy_scale
     if not training_spec.standardized_outputs:
         outputs = (1.0,) * len(outputs)
     scaled = replace(statistics, local_energy_scale=outputs)
@@ -163,6 +370,42 @@ def prepare(
         split["validation"],
         training_spec,
         run.seed,
+    )
+
+
+def alike(training: Training, run: Run, statistics: DatasetStatistics) -> Training:
+    """Return an untrained copy of an untrained training, under the losses of another run."""
+    objective = _objective(
+        run,
+        training.objective.labels,
+        training.batcher,
+        training.train,
+        statistics,
+        training.spec,
+    )
+    return replace(training, model=copy.deepcopy(training.model), objective=objective)
+
+
+def _objective(
+    run: Run,
+    labels: Targets,
+    batcher: Batcher,
+    train: NDArray[np.int64],
+    statistics: DatasetStatistics,
+    spec: TrainingSpec,
+) -> Objective:
+    scales = scales_of(statistics, spec.units_per_ev)
+    return Objective(
+        labels,
+        losses.energy_loss(run.energy_loss)(scales),
+        losses.force_loss(run.force_loss)(scales),
+        train,
+        batcher(train).atom,
+        run.metric,
+        run.force_weight,
+        spec.huber_delta,
+        spec.term_constants,
+        spec.units_per_ev,
     )
 
 
@@ -197,20 +440,15 @@ def hashes_of(
 
 
 def write_results(
-    files: RunFiles,
-    training: Training,
-    progress: Progress,
-    split: dict[str, NDArray[np.int64]],
-    statistics: DatasetStatistics,
+    files: RunFiles, training: Training, progress: Progress, predicted: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write weights, curves, signals and the predictions of held-out structures."""
     write_bytes(files.weights, packed(_weights(training)))
     write_table(files.history, pd.DataFrame(progress.history))
     write_table(files.loss_signal, pd.concat(progress.loss_signal, ignore_index=True))
     write_table(files.gradient_signal, pd.concat(progress.gradient_signal, ignore_index=True))
-    held_out = np.concatenate([split["validation"], split["test"]])
     with written_whole(files.predictions) as scratch, scratch.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **predictions(training, held_out, statistics))
+        np.savez(handle, allow_pickle=False, **predicted)
 
 
 def _weights(training: Training) -> dict[str, Any]:
@@ -221,20 +459,19 @@ def _weights(training: Training) -> dict[str, Any]:
 
 
 def predictions(
-    training: Training, chosen: NDArray[np.int64], statistics: DatasetStatistics
+    training: Training,
+    trained: Predicting,
+    chosen: NDArray[np.int64],
+    statistics: DatasetStatistics,
 ) -> dict[str, NDArray[Any]]:
     """Predict ``chosen``: energies (K,) eV, forces (A, 3) eV/Å and local energies (A,) eV."""
-    parts: dict[str, list[NDArray[np.float64]]] = {"energy": [], "forces": [], "local_energy": []}
     labels, mean = training.objective.labels, np.asarray(statistics.mean)
-    unit = training.spec.units_per_ev
-    for batch, prediction in predict(training.model, training.batcher, chosen):
-        baseline = labels.composition[batch.index].double().cpu().numpy() @ mean
-        local_baseline = mean[labels.species[batch.atom].cpu().numpy()]
-        parts["energy"].append(prediction.deviation.double().cpu().numpy() / unit + baseline)
-        parts["forces"].append(prediction.forces.double().cpu().numpy() / unit)
-        local = prediction.local_energy.double().cpu().numpy() / unit
-        parts["local_energy"].append(local + local_baseline)
+    found, unit = trained.predict(chosen), training.spec.units_per_ev
+    composition = labels.composition[chosen].double().cpu().numpy()
+    species = labels.species[training.batcher(chosen).atom].cpu().numpy()
     return {
         "structure": training.graphs.structure[chosen],
-        **{name: np.concatenate(values) for name, values in parts.items()},
+        "energy": found.deviation / unit + composition @ mean,
+        "forces": found.forces / unit,
+        "local_energy": found.local_energy / unit + mean[species],
     }

@@ -1,11 +1,14 @@
-"""The training loop: same steps for every loss, resumable at any step bit for bit."""
+"""The training loop: same steps for every loss, resumable at any step bit for bit.
+
+Trainings of the same data, model, settings and seed go through it together: they share batches.
+"""
 
 import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +18,20 @@ from torch import Tensor
 
 from pesloss.data.graphs import Graphs
 from pesloss.job.errors import PeslossError
-from pesloss.model.batches import Batch, Batcher
-from pesloss.model.potential import Potential, Prediction
+from pesloss.model.batches import Batcher
+from pesloss.model.potential import Potential
 from pesloss.spec.settings import TrainingSpec
 from pesloss.training.adam import Adam
-from pesloss.training.checkpoint import Checkpoint, Progress
+from pesloss.training.checkpoint import Checkpoint, Progress, Saved
+from pesloss.training.learners import Learners, Predicted, Shared, Taken, learners
 from pesloss.training.objective import Objective
-from pesloss.training.signal import LossSignal, gradient_signal, signal_sample
+from pesloss.training.signal import gradient_table, signal_sample
+
+Watch = Callable[[range], Iterator[int]]
+
+
+class Diverged(PeslossError):
+    """A loss or an error is not finite: the training cannot go on."""
 
 
 def deterministic() -> None:
@@ -98,11 +108,7 @@ class Training:
         """Return the structures of every step."""
         return batch_order(self.train, self.spec.batch_size, self.spec.n_steps, self.seed)
 
-    def run(
-        self,
-        checkpoint: Checkpoint | None = None,
-        watch: Callable[[range], Iterator[int]] | None = None,
-    ) -> Progress:
+    def run(self, checkpoint: Checkpoint | None = None, watch: Watch | None = None) -> Progress:
         """Train to the last step, from the checkpoint where there is one.
 
         Raises
@@ -110,96 +116,213 @@ class Training:
         PeslossError
             When the loss is not finite, naming the step and the structures.
         """
-        optimizer = Adam(self.model.parameters())
-        progress = checkpoint.load(self.model, optimizer) if checkpoint else Progress()
-        signal = LossSignal(len(self.graphs.n_atoms))
-        if progress.window is not None:
-            signal.total[:] = progress.window
-        if progress.energy_loss:
-            self.objective.load_energy_loss(progress.energy_loss)
-        calibrations = self.objective.calibrations(self.spec.n_steps)
-        order, saved = self.order(), time.monotonic()
-        steps = range(progress.step, self.spec.n_steps)
-        for step in watch(steps) if watch else steps:
-            if step in calibrations:
-                self._calibrate(progress)
-            self._observe(step, progress, signal)
-            self.step(step, self.batcher(order[step]), optimizer, progress, signal)
-            progress.step = step + 1
-            if checkpoint and time.monotonic() - saved >= checkpoint.every_seconds:
-                progress.window = signal.total
-                checkpoint.save(self.model, optimizer, progress)
-                saved = time.monotonic()
-        self._observe(self.spec.n_steps, progress, signal)
-        return progress
+        found = train_together({"": self}, checkpoint, watch)[""]
+        if isinstance(found, Diverged):
+            raise found
+        return found.progress
 
-    def _calibrate(self, progress: Progress) -> None:
-        residual, _ = errors(self.model, self.objective, self.batcher, self.train)
-        self.objective.calibrate(residual)
-        progress.energy_loss = self.objective.energy_loss.state_dict()
 
-    def step(
+@dataclass(frozen=True)
+class Trained:
+    """A training that came to its end; the model has its last weights."""
+
+    progress: Progress
+    learners: Learners
+    member: int
+
+    def predict(self, chosen: NDArray[np.int64]) -> Predicted:
+        """Predict structures."""
+        return self.learners.predict([self.member], chosen)[0]
+
+
+def train_together(
+    trainings: Mapping[str, Training],
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Trained | Diverged]:
+    """Train to the last step, from the checkpoint where there is one.
+
+    Each training ends with the bits that it has alone.
+
+    Parameters
+    ----------
+    trainings
+        By the names under which the checkpoint has them. They have all but the objective in
+        common, and weights that are the same at the start.
+    checkpoint
+        Where all of them are kept.
+    watch
+        Wraps the steps that are left; called once for those that are at the same step.
+
+    Returns
+    -------
+    dict
+        By name what was trained, or why it was not trained on.
+    """
+    saved = checkpoint.load(_untrained(trainings)) if checkpoint else {}
+    found: dict[str, Trained | Diverged] = {
+        name: Diverged(state.failure) for name, state in saved.items() if state.failure
+    }
+    at = {name: saved[name].progress.step if name in saved else 0 for name in trainings}
+    for step in sorted(set(at.values())):
+        names = [name for name in trainings if at[name] == step and name not in found]
+        if names:
+            group = _Together({name: trainings[name] for name in names}, saved, checkpoint)
+            found |= group.run(step, watch)
+    return {name: found[name] for name in trainings}
+
+
+def _untrained(trainings: Mapping[str, Training]) -> dict[str, Saved]:
+    """Return what the states of a checkpoint have to be like."""
+    model = next(iter(trainings.values())).model
+    state = Saved(model.state_dict(), Adam(model.parameters()).state_dict(), Progress())
+    return dict.fromkeys(trainings, state)
+
+
+def learners_of(trainings: Sequence[Training]) -> Learners:
+    """Return the models of trainings that share all but their objectives, ready to learn."""
+    first = trainings[0]
+    size = min(first.spec.batch_size, len(first.train))
+    shared = Shared(first.graphs, first.batcher, size)
+    return learners([t.model for t in trainings], [t.objective for t in trainings], shared)
+
+
+class _Together:
+    """Trainings at the same step, on their way."""
+
+    def __init__(
         self,
-        step: int,
-        batch: Batch,
-        optimizer: Adam,
-        progress: Progress,
-        signal: LossSignal,
+        trainings: Mapping[str, Training],
+        saved: dict[str, Saved],
+        checkpoint: Checkpoint | None,
     ) -> None:
-        """Take one optimiser step and note its losses in ``progress`` and ``signal``."""
-        prediction = self.model(batch)
-        energy = self.objective.energy_terms(batch, prediction)
-        force = self.objective.force_terms(batch, prediction)
-        loss = energy.mean() + self.objective.force_weight * force.mean()
-        if not bool(loss.isfinite()):
-            raise PeslossError(self._not_finite(step, batch, prediction))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step(learning_rate(step, self.spec))
-        signal.add(batch.index, energy, self.model.total(batch, force.sum(dim=1)))
-        progress.recent.append((energy.mean().item(), force.mean().item()))
+        self.names, self.trainings = list(trainings), list(trainings.values())
+        self.first = self.trainings[0]
+        self.spec, self.graphs = self.first.spec, self.first.graphs
+        self.objectives = [training.objective for training in self.trainings]
+        self.learners = learners_of(self.trainings)
+        self.saved, self.checkpoint = saved, checkpoint
+        self.progress = [Progress() for _ in self.names]
+        self.failures: dict[int, Diverged] = {}
+        for k, name in enumerate(self.names):
+            if name in saved:
+                self._go_on(k, saved[name])
+        n_steps = self.spec.n_steps
+        self.calibrations = [objective.calibrations(n_steps) for objective in self.objectives]
 
-    def _not_finite(self, step: int, batch: Batch, prediction: Prediction) -> str:
-        bad_atom = ~self.objective.force_terms(batch, prediction).isfinite().all(dim=1)
-        bad = ~self.objective.energy_terms(batch, prediction).isfinite()
-        bad[batch.structure[bad_atom]] = True
-        some = np.flatnonzero(bad.cpu().numpy())
-        chosen = some if len(some) else np.arange(len(batch.index))
-        names = ", ".join(str(self.graphs.structure[batch.index[i]]) for i in chosen)
-        return (
-            f"training: loss is not finite at step {step} on structure {names}; nothing was written"
-        )
+    def _go_on(self, k: int, saved: Saved) -> None:
+        self.learners.restore(k, {"model": saved.model, "optimizer": saved.optimizer})
+        self.progress[k] = saved.progress
+        if saved.progress.window is not None:
+            self.learners.signals[k].total[:] = saved.progress.window
+        if saved.progress.energy_loss:
+            self.objectives[k].load_energy_loss(saved.progress.energy_loss)
+            self.learners.rescaled(k)
 
-    def _observe(self, step: int, progress: Progress, signal: LossSignal) -> None:
+    @property
+    def alive(self) -> list[int]:
+        """Members that have not diverged."""
+        return [k for k in range(len(self.names)) if k not in self.failures]
+
+    def run(self, start: int, watch: Watch | None) -> dict[str, Trained | Diverged]:
+        """Train from the step that all of them are at to the last one."""
+        order, kept = self.first.order(), time.monotonic()
+        steps = range(start, self.spec.n_steps)
+        for step in watch(steps) if watch else steps:
+            self._calibrate(step)
+            self._observe(step)
+            self._step(step, order[step])
+            if self.checkpoint and time.monotonic() - kept >= self.checkpoint.every_seconds:
+                self._save(self.checkpoint)
+                kept = time.monotonic()
+            if not self.alive:
+                break
+        self._observe(self.spec.n_steps)
+        self.learners.finish()
+        self.saved |= self._states()
+        return {
+            name: self.failures.get(k) or Trained(self.progress[k], self.learners, k)
+            for k, name in enumerate(self.names)
+        }
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        checkpoint.save({**self.saved, **self._states()})
+
+    def _states(self) -> dict[str, Saved]:
+        found = {}
+        for k, name in enumerate(self.names):
+            state = self.learners.state(k)
+            progress = replace(self.progress[k], window=self.learners.signals[k].total)
+            failure = str(self.failures.get(k, ""))
+            found[name] = Saved(state["model"], state["optimizer"], progress, failure)
+        return found
+
+    def _calibrate(self, step: int) -> None:
+        due = [k for k in self.alive if step in self.calibrations[k]]
+        if not due:
+            return
+        found = self.learners.errors(due, self.first.train)
+        for k, (residual, _) in zip(due, found, strict=True):
+            objective = self.objectives[k]
+            objective.calibrate(residual)
+            self.progress[k].energy_loss = objective.energy_loss.state_dict()
+            self.learners.rescaled(k)
+
+    def _step(self, step: int, chosen: NDArray[np.int64]) -> None:
+        alive = self.alive
+        found = self.learners.step(alive, chosen, learning_rate(step, self.spec))
+        for k, taken in zip(alive, found, strict=True):
+            if not math.isfinite(taken.loss):
+                self.failures[k] = self._not_finite(step, chosen, taken)
+            self.progress[k].recent.append((taken.energy, taken.force))
+            self.progress[k].step = step + 1
+
+    def _not_finite(self, step: int, chosen: NDArray[np.int64], taken: Taken) -> Diverged:
+        bad = ~(np.isfinite(taken.energy_terms) & np.isfinite(taken.force_sums))
+        which = chosen[bad] if bad.any() else chosen
+        return _diverged("loss", step, self.graphs.structure[which])
+
+    def _observe(self, step: int) -> None:
         spec = self.spec
         marks = {round(share * spec.n_steps) for share in spec.signal_at}
         if step in marks:
-            if step > 0:
-                progress.loss_signal.append(signal.table(step, self.graphs))
-            sample = signal_sample(self.graphs, self.train, spec.n_signal_structures)
-            progress.gradient_signal.append(
-                gradient_signal(self.model, self.objective, self.batcher, self.graphs, sample, step)
-            )
+            self._measure(step)
         every = max(1, spec.n_steps // spec.n_validations)
         if step == spec.n_steps or step % every == 0:
-            progress.history.append(self._validate(step, progress))
-            progress.recent = []
+            self._validate(step)
 
-    def _validate(self, step: int, progress: Progress) -> dict[str, float]:
-        chosen = signal_sample(self.graphs, self.validation, self.spec.n_validation_structures)
-        found = errors(self.model, self.objective, self.batcher, chosen)
-        energy_error, force_error = (part / self.spec.units_per_ev for part in found)
-        n = self.graphs.n_atoms[chosen]
-        owner = np.repeat(np.arange(len(chosen)), n)
-        bad = ~np.isfinite(energy_error)
-        bad[owner[~np.isfinite(force_error).all(axis=1)]] = True
-        if bad.any():
-            names = ", ".join(str(name) for name in self.graphs.structure[chosen[bad]])
-            raise PeslossError(
-                f"training: validation error is not finite at step {step} on structure {names}; "
-                "nothing was written"
-            )
-        recent = np.mean(progress.recent, axis=0) if progress.recent else (math.nan, math.nan)
+    def _measure(self, step: int) -> None:
+        graphs, unit = self.graphs, self.spec.units_per_ev
+        sample = signal_sample(graphs, self.first.train, self.spec.n_signal_structures)
+        alive = self.alive
+        found = self.learners.gradient_norms(alive, sample)
+        for k, norms in zip(alive, found, strict=True):
+            progress = self.progress[k]
+            if step > 0:
+                progress.loss_signal.append(self.learners.signals[k].table(step, graphs))
+            progress.gradient_signal.append(gradient_table(norms, graphs, sample, step, unit))
+
+    def _validate(self, step: int) -> None:
+        n = self.spec.n_validation_structures
+        chosen = signal_sample(self.graphs, self.first.validation, n)
+        alive = self.alive
+        found = self.learners.errors(alive, chosen)
+        for k, errors in zip(alive, found, strict=True):
+            parts = [part / self.spec.units_per_ev for part in errors]
+            bad = _not_finite(parts, self.graphs.n_atoms[chosen])
+            if bad.any():
+                names = self.graphs.structure[chosen[bad]]
+                self.failures[k] = _diverged("validation error", step, names)
+            else:
+                self.progress[k].history.append(self._point(step, chosen, parts, k))
+            self.progress[k].recent = []
+
+    def _point(
+        self, step: int, chosen: NDArray[np.int64], errors: Sequence[NDArray[np.float64]], k: int
+    ) -> dict[str, float]:
+        energy_error, force_error = errors
+        n, terms = self.graphs.n_atoms[chosen], self.progress[k].recent
+        recent = np.mean(terms, axis=0) if terms else (math.nan, math.nan)
         return {
             "step": step,
             "learning_rate": learning_rate(min(step, self.spec.n_steps - 1), self.spec),
@@ -211,24 +334,19 @@ class Training:
         }
 
 
-def predict(
-    model: Potential, batcher: Batcher, chosen: NDArray[np.int64], atoms_per_batch: int = 1500
-) -> Iterator[tuple[Batch, Prediction]]:
-    """Predict ``chosen`` structures in batches of about ``atoms_per_batch`` atoms, in order."""
-    sizes = batcher.n_atoms.cpu().numpy()[chosen]
-    part = np.cumsum(sizes) // atoms_per_batch
-    for index in np.split(chosen, np.flatnonzero(np.diff(part)) + 1):
-        batch = batcher(index)
-        prediction = model(batch, differentiable=False)
-        yield batch, Prediction(*(value.detach() for value in prediction))
+def _not_finite(
+    errors: Sequence[NDArray[np.float64]], n_atoms: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which structures have an error of energy (S,) or forces (A, 3) that is not finite."""
+    energy, force = errors
+    owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
+    bad: NDArray[np.bool_] = ~np.isfinite(energy)
+    bad[owner[~np.isfinite(force).all(axis=1)]] = True
+    return bad
 
 
-def errors(
-    model: Potential, objective: Objective, batcher: Batcher, chosen: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return errors of energies (K,) and forces (A, 3) in the unit of the training, eV or other."""
-    energy, force = [], []
-    for batch, prediction in predict(model, batcher, chosen):
-        energy.append(prediction.deviation - objective.labels.deviation[batch.index])
-        force.append(prediction.forces - objective.labels.forces[batch.atom])
-    return torch.cat(energy).double().cpu().numpy(), torch.cat(force).double().cpu().numpy()
+def _diverged(what: str, step: int, names: NDArray[np.str_]) -> Diverged:
+    some = ", ".join(str(name) for name in names)
+    return Diverged(
+        f"training: {what} is not finite at step {step} on structure {some}; nothing was written"
+    )

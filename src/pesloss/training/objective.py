@@ -128,6 +128,7 @@ class Objective:
         self.labels = labels
         self.energy_loss = energy_loss
         self.train = train
+        self.metric_name = metric
         self.metric = losses.METRICS[metric]
         self.delta = delta
         self.force_weight = force_weight

@@ -17,14 +17,19 @@ from pesloss.training.objective import Objective
 class LossSignal:
     """Adds up every structure's terms over a window of training steps."""
 
-    def __init__(self, n_structures: int) -> None:
-        self.total = np.zeros((n_structures, 3))
+    def __init__(self, total: NDArray[np.float64]) -> None:
+        self.total = total  # (S, 3): visits, energy terms, sums of force terms
 
-    def add(self, index: NDArray[np.int64], energy_terms: Tensor, force_sums: Tensor) -> None:
+    def add(
+        self,
+        index: NDArray[np.int64],
+        energy_terms: NDArray[np.floating],
+        force_sums: NDArray[np.floating],
+    ) -> None:
         """Add one batch: energy terms (B,) and force terms summed by structure (B,)."""
         self.total[index, 0] += 1
-        self.total[index, 1] += energy_terms.detach().cpu().numpy()
-        self.total[index, 2] += force_sums.detach().cpu().numpy()
+        self.total[index, 1] += energy_terms
+        self.total[index, 2] += force_sums
 
     def table(self, step: int, graphs: Graphs) -> pd.DataFrame:
         """Return mean terms by structure since the last call, and start the next window."""
@@ -51,21 +56,19 @@ def signal_sample(graphs: Graphs, train: NDArray[np.int64], count: int) -> NDArr
     return chosen
 
 
-def gradient_signal(
+def gradient_norms(
     model: Potential,
     objective: Objective,
     batcher: Batcher,
-    graphs: Graphs,
     sample: Sequence[int] | NDArray[np.int64],
-    step: int,
-) -> pd.DataFrame:
-    """Measure each structure's gradient by the parameters, one structure at a time.
+) -> NDArray[np.float64]:
+    """Measure each structure's gradients by the parameters, one structure at a time, in torch.
 
     Returns
     -------
-    DataFrame
-        ``energy_gradient`` = ‖∂(energy term)/∂θ‖, ``energy_jacobian`` = ‖∂Ê/∂θ‖ in eV (science.md
-        §3, the exponent β) and ``force_gradient`` = ‖∂(sum of force terms)/∂θ‖.
+    array
+        (K, 3): norms of the gradient of the energy term, of the energy and of the sum of the force
+        terms, in the unit of the training.
     """
     rows = []
     for index in sample:
@@ -73,11 +76,35 @@ def gradient_signal(
         prediction = model(batch)
         slope = _slope(objective, batch, prediction)
         jacobian = _norm(prediction.deviation.sum(), model, keep=True)
-        in_ev = jacobian / objective.units_per_ev
         force = _norm(objective.force_terms(batch, prediction).sum(), model, keep=False)
-        rows.append((step, str(graphs.structure[index]), slope * jacobian, in_ev, force))
-    names = ["step", "structure", "energy_gradient", "energy_jacobian", "force_gradient"]
-    return pd.DataFrame(rows, columns=names)
+        rows.append((slope * jacobian, jacobian, force))
+    return np.array(rows)
+
+
+def gradient_table(
+    norms: NDArray[np.float64],
+    graphs: Graphs,
+    sample: NDArray[np.int64],
+    step: int,
+    units_per_ev: float,
+) -> pd.DataFrame:
+    """Return a table of the norms of `gradient_norms`.
+
+    Returns
+    -------
+    DataFrame
+        ``energy_gradient`` = ‖∂(energy term)/∂θ‖, ``energy_jacobian`` = ‖∂Ê/∂θ‖ in eV (science.md
+        §3, the exponent β) and ``force_gradient`` = ‖∂(sum of force terms)/∂θ‖.
+    """
+    return pd.DataFrame(
+        {
+            "step": step,
+            "structure": [str(name) for name in graphs.structure[sample]],
+            "energy_gradient": norms[:, 0],
+            "energy_jacobian": norms[:, 1] / units_per_ev,
+            "force_gradient": norms[:, 2],
+        }
+    )
 
 
 def _slope(objective: Objective, batch: Batch, prediction: Prediction) -> float:

@@ -11,7 +11,6 @@ rule linear_features:
         table="<results>/data/{dataset}/structures.csv",
         statistics="<results>/statistics/{dataset}/statistics.json",
         graphs=graphs_of_features,
-        model=f"config/models/{LINEAR_MODEL}.yaml",
     output:
         features="<results>/linear/{dataset}.features.npz",
     log:
@@ -20,6 +19,7 @@ rule linear_features:
         **asks("linear_features"),
     params:
         code=LINEAR_CODE,
+        model=suite.models[LINEAR_MODEL].model_dump(),
         seed=lambda w: suite.datasets[w.dataset].seed,
     script:
         "../../scripts/linear_features.py"

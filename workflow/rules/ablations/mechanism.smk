@@ -43,8 +43,7 @@ rule correlate_errors:
     """Sum products of the local energy errors of pairs of atoms, shell by shell."""
     input:
         shells="<results>/data/{dataset}/pair_shells.npz",
-        atoms=run_file("atoms.csv.gz"),
-        records=[run_file(RECORD), run_file(EVALUATION)],
+        evaluated=evaluated,
     output:
         products=run_file("correlation.csv"),
         manifest=run_file("correlation.json"),
@@ -61,8 +60,12 @@ rule correlate_errors:
 rule tabulate_correlation:
     """Join the correlations of labels and errors, and the exponents that follow from them."""
     input:
-        runs=[f"<results>/runs/{run.folder}/correlation.csv" for run in MECHANISM_RUNS],
-        records=files_of_runs(MECHANISM_RUNS, *JUDGED, "correlation.json"),
+        runs=[
+            f"<results>/runs/{run.folder}/correlation.{suffix}"
+            for run in MECHANISM_RUNS
+            for suffix in ("csv", "json")
+        ],
+        receipts=receipts(MECHANISM_RUNS),
         labels=[f"<results>/statistics/{name}/correlation.csv" for name in MECHANISM_DATASETS],
         statistics=[
             f"<results>/statistics/{dataset}/{name}"
@@ -78,7 +81,7 @@ rule tabulate_correlation:
         **asks("tabulate_correlation"),
     params:
         code=code_digest("pesloss.claims.correlation_tables"),
-        runs=[str(run.folder) for run in MECHANISM_RUNS],
+        runs=folders(MECHANISM_RUNS),
         n_resamples=suite.config.n_resamples,
     script:
         "../../scripts/tabulate_correlation.py"

@@ -14,8 +14,7 @@ rule tabulate_weights:
                 for name in LABEL_FILES
             }
         ),
-        runs=files_of_runs(TRANSFER_RUNS, "structures.csv.gz"),
-        records=files_of_runs(TRANSFER_RUNS, RECORD, EVALUATION),
+        receipts=receipts(TRANSFER_RUNS),
     output:
         weights=report("<results>/tables/weight_transfer.csv", category="Tables"),
         regrets=report("<results>/tables/regret.csv", category="Tables"),
@@ -25,5 +24,6 @@ rule tabulate_weights:
         **asks("tabulate_weights"),
     params:
         code=code_digest("pesloss.claims.weight_tables", "pesloss.claims.job"),
+        runs=folders(TRANSFER_RUNS),
     script:
         "../../scripts/tabulate_weights.py"

@@ -6,12 +6,13 @@ import numpy as np
 
 from pesloss.claims.measurement import Array, LabelData, Measurement, NotMeasurable, Sampling
 from pesloss.job.errors import PeslossError
-from pesloss.linear.fit import COLUMNS
 from pesloss.linear.summary import Fits
 
 
 def fits_of(data: LabelData) -> Fits:
     """Read the fits of a dataset."""
+    from pesloss.linear.fit import COLUMNS  # with torch, which a plan is made without
+
     return Fits(data.table("linear/{dataset}.csv", COLUMNS))
 
 

@@ -4,7 +4,7 @@ Chosen from what passes the checks, with about equal numbers in each doubling of
 questions of the suite are about size.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -77,6 +77,9 @@ class Source(Strict):
 
 class Recipe(Strict):
     """A card: where the structures come from, under what terms, and what is done to them."""
+
+    TEXTS: ClassVar = ("method", "licence", "citation", "spread", "caveats")
+    """For readers alone: no structure depends on them."""
 
     method: str = Field("", description="how the energies were computed")
     licence: str = Field("", description="terms of use of the files")

@@ -9,28 +9,16 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pesloss.claims.collect import with_corrected_verdicts, with_texts
-from pesloss.job.code_digest import relative
 from pesloss.job.files import read_table, write_text, write_zip, written_whole
 from pesloss.report import wording
 from pesloss.report.exponents import PRIMARY, primary_rows
 from pesloss.report.glance import answers
 from pesloss.report.guide import sections
 from pesloss.report.page import content
+from pesloss.report.page.sources import TEMPLATES
 from pesloss.report.verdicts import duration
 from pesloss.spec.config import Ablation
 from pesloss.spec.yaml_models import load
-
-TEMPLATES = Path(__file__).parent
-TABLES = (
-    "claims.csv", "controls.csv", "left_out.csv", "runs.csv", "statistics.csv", "cost.csv",
-    "claim_cost.csv", "records.csv", "datasets.csv", "advice.csv", "carried_weight.csv",
-)  # fmt: skip
-
-
-def page_files() -> list[str]:
-    """Return the templates, for Snakemake to watch."""
-    paths = [path for suffix in ("html", "css") for path in TEMPLATES.glob(f"*.{suffix}")]
-    return sorted(relative(path) for path in paths)
 
 
 @dataclass(frozen=True)
@@ -38,7 +26,7 @@ class Sources:
     """Files the report is made from, and what is known beside them."""
 
     tables: Sequence[Path]
-    """Those of ``TABLES``."""
+    """Those of `pesloss.report.page.sources.TABLES`."""
     figures: Sequence[Path]
     """SVG files; the CSV of the same name lies beside each."""
     claims: Sequence[Path]
