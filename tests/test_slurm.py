@@ -188,7 +188,7 @@ def test_requeued_and_cancelled_jobs_end_as_on_one_machine(tmp_path: Path, tiny:
         assert f"failed: {about}" in block
         assert "(Slurm: CANCELLED)" in block
         assert re.search(rf"log: \S+/{first.jobs('seed-1')[0]}\.log", block)
-        assert "1 job failed" in block
+        assert "1 job failed; 0 not run because of that; " in block
         assert "information" not in first.text.partition("Select jobs")[2]  # no job was warned of
         with Workflow(folder, env) as second:
             assert second.end() == 0, second.text
