@@ -4,6 +4,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        waiting += [*_imports(path), name.rpartition(".")[0]]
+        waiting += [*_code(path).imports, name.rpartition(".")[0]]
     return found
 
 
@@ -96,40 +97,51 @@ def _file(name: str) -> Path | None:
     return None
 
 
-@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class _Code:
+    """What a file says: read once, since a job asks for it and takes a second in all."""
+
+    plain: str  # without comments, docstrings and imports of this package
+    imports: tuple[str, ...]  # dotted names, those that may be one included
+    own: tuple[tuple[str, str, str], ...]  # module of this package, name, known as
+
+
 @cache
-def _imports(path: Path) -> list[str]:
-    names = []
-    for node in ast.walk(_tree(path)):
+def _code(path: Path) -> _Code:
+    """Read a file of the package.
+
+    A file of C with the name of the module, which it compiles, is part of it.
+    """
+    tree = _tree(path)
+    imports, own = [], []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            if _is_own(node):
+                own += [(node.module, a.name, a.asname or a.name) for a in node.names]
+    tree.body = [node for node in tree.body if not _is_shown(node)]
+    compiled = path.with_suffix(".c")
+    beside = compiled.read_text(encoding="utf-8") if compiled.is_file() else ""
+    words = re.sub(r"/\*.*?\*/", " ", beside, flags=re.DOTALL).split(" ")
+    plain = " ".join([ast.dump(_Plain().visit(tree)), *filter(None, words)])
+    return _Code(plain, tuple(imports), tuple(own))
 
 
 @cache
 def _linked(path: Path) -> str:
     """Return the digest of a file's code, with what its imports lead to in their places."""
-    return _hashed("\n".join([_plain(path), *sorted(_links(path))]))
+    return _hashed("\n".join([_code(path).plain, *sorted(_links(path))]))
 
 
 @cache
-def _plain(path: Path) -> str:
-    """Return a file's code without comments, docstrings and imports of this package.
-
-    A file of C with the name of the module, which it compiles, is part of it.
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not _is_shown(node)]
-    compiled = path.with_suffix(".c")
-    beside = compiled.read_text(encoding="utf-8") if compiled.is_file() else ""
-    words = re.sub(r"/\*.*?\*/", " ", beside, flags=re.DOTALL).split(" ")
-    return " ".join([ast.dump(_Plain().visit(tree)), *filter(None, words)])
+def _plain_digest(path: Path) -> str:
+    return _hashed(_code(path).plain)
 
 
 def _is_shown(node: ast.stmt) -> bool:
@@ -138,14 +150,11 @@ def _is_shown(node: ast.stmt) -> bool:
 
 
 def _links(path: Path) -> Iterator[str]:
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.ImportFrom) and _is_own(node):
-            for alias in node.names:
-                inner = _file(f"{node.module}.{alias.name}")
-                source = inner or _file(node.module or "")
-                name = "*module*" if inner else alias.name
-                known_as = alias.asname or alias.name
-                yield f"{known_as} {name} {_hashed(_plain(source)) if source else node.module}"
+    for module, name, known_as in _code(path).own:
+        inner = _file(f"{module}.{name}")
+        source = inner or _file(module)
+        named = "*module*" if inner else name
+        yield f"{known_as} {named} {_plain_digest(source) if source else module}"
 
 
 def _hashed(text: str) -> str:

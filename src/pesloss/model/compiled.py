@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,7 +40,12 @@ def instruction_set() -> str:
     return found if found in ARCHITECTURES else "plain"
 
 
-def library(source: Path, dtype: torch.dtype, instructions: str | None = None) -> ctypes.CDLL:
+def library(
+    source: Path,
+    dtype: torch.dtype,
+    instructions: str | None = None,
+    defined: Sequence[str] = (),
+) -> ctypes.CDLL:
     """Return the compiled ``source`` for tensors of ``dtype``.
 
     A library in the cache is loaded only when it is what was written there, and by this user.
@@ -52,6 +58,8 @@ def library(source: Path, dtype: torch.dtype, instructions: str | None = None) -
         float32 or float64.
     instructions
         A key of `VECTORS`; left out: `instruction_set`.
+    defined
+        What else the source is given.
 
     Raises
     ------
@@ -59,6 +67,7 @@ def library(source: Path, dtype: torch.dtype, instructions: str | None = None) -
         Where it cannot be compiled or loaded.
     """
     compiler, flags = _compiler(), _flags(dtype, instructions or instruction_set())
+    flags += [f"-D{name}" for name in defined]
     folder, text = _kept_in(), source.read_bytes()
     key = _key(compiler, flags, text)
     if folder is not None:

@@ -118,10 +118,14 @@ class InTorch(Learners):
     """Models one after the other in torch, on any device."""
 
     def __init__(
-        self, models: Sequence[Potential], objectives: Sequence[Objective], shared: Shared
+        self,
+        models: Sequence[Potential],
+        objectives: Sequence[Objective],
+        shared: Shared,
+        fused: bool = True,
     ) -> None:
         super().__init__(models, objectives, shared)
-        self.optimizers = [Adam(model.parameters()) for model in models]
+        self.optimizers = [Adam(model.parameters(), fused=fused) for model in models]
 
     def step(self, members: Sequence[int], chosen: NDArray[np.int64], rate: float) -> list[Taken]:
         """Take one step of every model whose loss is finite, and add its terms to its signal."""
@@ -194,11 +198,11 @@ class InC(Learners):
         objectives: Sequence[Objective],
         shared: Shared,
         instructions: str | None = None,
+        clock: bool = False,
     ) -> None:
         super().__init__(models, objectives, shared)
-        self.stack = schnet_step.SchNets(
-            models, objectives, shared.graphs, shared.batcher, shared.batch_size, instructions
-        )
+        given = (shared.graphs, shared.batcher, shared.batch_size, instructions, clock)
+        self.stack = schnet_step.SchNets(models, objectives, *given)
         self.signals = [LossSignal(of_one) for of_one in self.stack.total]
 
     def step(self, members: Sequence[int], chosen: NDArray[np.int64], rate: float) -> list[Taken]:

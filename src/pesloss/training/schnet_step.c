@@ -101,6 +101,30 @@ typedef struct {
   void *memory;
 } space;
 
+/* --- where the time goes, for the benchmark alone */
+
+enum { IN_BATCHES, IN_FILTERS, IN_FILTERS_BACK, IN_PAIRS, IN_ATOMS, IN_LOSSES, IN_ADAM, N_PARTS };
+#ifdef CLOCK
+#include <time.h>
+double spent[N_PARTS];
+static double last_time;
+static void passed(int part) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const double seconds = now.tv_sec + 1e-9 * now.tv_nsec;
+  spent[part] += seconds - last_time;
+  last_time = seconds;
+}
+static void begun(void) {
+  const double before = spent[0];
+  passed(0);
+  spent[0] = before;
+}
+#else
+#define passed(part)
+#define begun()
+#endif
+
 /* --- functions of one number */
 
 INLINE vec chosen_of(ivec where, vec yes, vec no) {
@@ -463,6 +487,7 @@ static void filters_back(space *s, const chunk *q, block *b, const REAL *w, REAL
     pairs p = {m, s->first + row, s->second + row};
     messages_back(f, p, mb, b->y, b->w + k * f, wb ? wb + k * f : 0, b->gm, s->delta + k,
                   s->c + row, s->dc + row, b->yb, gv, gd);
+    passed(IN_PAIRS);
     product(m, f, gv, w + at[W2], f, 0, gh);
     product(m, f, gd, w + at[W2], f, 0, gdh);
     columns(m, f, gv, grad + at[B2]);
@@ -475,6 +500,7 @@ static void filters_back(space *s, const chunk *q, block *b, const REAL *w, REAL
     outer_twice(m, f, gv, h, gd, dh, f, grad + at[W2]);
     columns(m, f, gh, grad + at[B1]);
     outer_twice(m, f, gh, s->g + row * n, gdh, s->dg + row * n, n, grad + at[W1]);
+    passed(IN_FILTERS_BACK);
   }
 }
 
@@ -493,9 +519,12 @@ static void forward(space *s, const chunk *q, const REAL *w, const REAL *t) {
     const int64_t *at = net->at + 1 + l * PER_BLOCK;
     REAL *next = l + 1 < L ? b[1].x : s->xl;
     filters(s, q, b, w, t, at);
+    passed(IN_FILTERS);
     product(a, f, b->x, t + at[IN], f, 0, b->y);
     clear(a * f, b->m);
+    passed(IN_ATOMS);
     messages(f, p, b->y, b->w, b->m);
+    passed(IN_PAIRS);
     product(a, f, b->m, t + at[WA], f, w + at[BA], b->t);
     for (int64_t e = 0; e < a * f; e += VL) {
       vec value, by;
@@ -505,6 +534,7 @@ static void forward(space *s, const chunk *q, const REAL *w, const REAL *t) {
     }
     memcpy(next, b->x, a * f * sizeof(REAL));
     product_added(a, f, b->t, t + at[WB], f, w + at[BB], next);
+    passed(IN_ATOMS);
   }
   product(a, f, s->xl, t + top[R1], h, w + top[RB1], s->r);
   for (int64_t i = 0; i < a; i++) {
@@ -527,7 +557,9 @@ static void forward(space *s, const chunk *q, const REAL *w, const REAL *t) {
     for (int64_t e = 0; e < a * f; e += VL) TO(b->ga + e) = AT(b->gt + e) * AT(b->st + e);
     product(a, f, b->ga, w + at[WA], f, 0, b->gm);
     if (l > 0) clear(a * f, b->gy);
+    passed(IN_ATOMS);
     pulls(f, p, b->gm, b->y, b->w, b->dw, l > 0 ? b->gy : 0, s->delta);
+    passed(IN_PAIRS);
     if (l > 0) {
       memcpy(b[-1].out, b->out, a * f * sizeof(REAL));
       product_added(a, f, b->gy, w + at[IN], f, 0, b[-1].out);
@@ -540,6 +572,7 @@ static void forward(space *s, const chunk *q, const REAL *w, const REAL *t) {
       s->force[3 * p.first[k] + x] += pull;
       s->force[3 * p.second[k] + x] -= pull;
     }
+  passed(IN_PAIRS);
 }
 
 /* --- and back: adds the derivative of sum lam E + sum fbar F by the weights to `grad` */
@@ -557,6 +590,7 @@ static void backward(space *s, const chunk *q, const REAL *w, const REAL *t, REA
     for (int x = 0; x < 3; x++) sum += u[x] * (one[x] - other[x]);
     s->delta[k] = sum;
   }
+  passed(IN_PAIRS);
   /* back through what made the forces, which is forward through the blocks */
   clear(n, s->gob);
   for (int64_t l = 0; l < L; l++) {
@@ -568,7 +602,9 @@ static void backward(space *s, const chunk *q, const REAL *w, const REAL *t, REA
       product(a, f, s->gob, t + at[IN], f, 0, s->gyb);
       outer(a, f, b->gy, s->gob, f, grad + at[IN]);
     }
+    passed(IN_ATOMS);
     pulls_back(f, p, s->delta, b->dw, b->w, b->y, b->gm, l > 0 ? s->gyb : 0, s->gmb, b->yb, b->wb);
+    passed(IN_PAIRS);
     product(a, f, s->gmb, t + at[WA], f, 0, s->gtb);
     outer(a, f, b->ga, s->gmb, f, grad + at[WA]);
     for (int64_t e = 0; e < n; e += VL) {
@@ -606,6 +642,7 @@ static void backward(space *s, const chunk *q, const REAL *w, const REAL *t, REA
     columns(a, f, s->zb, grad + at[BA]);
     outer(a, f, s->zb, b->m, f, grad + at[WA]);
     product(a, f, s->zb, w + at[WA], f, 0, s->gmb);
+    passed(IN_ATOMS);
     filters_back(s, q, b, w, grad, at, s->gmb, l > 0 ? b->wb : 0);
     outer(a, f, b->yb, b->x, f, grad + at[IN]);
     product_added(a, f, b->yb, w + at[IN], f, 0, s->xb);
@@ -614,6 +651,7 @@ static void backward(space *s, const chunk *q, const REAL *w, const REAL *t, REA
     REAL *row = grad + net->at[0] + numbers[atom[i]] * f;
     for (int64_t v = 0; v < f; v += VL) ADD(row + v, AT(s->xb + i * f + v));
   }
+  passed(IN_ATOMS);
 }
 
 /* --- batches */
@@ -749,8 +787,10 @@ static void masked(const network *net, REAL *g) {
  * force terms by structure. Return the number of structures taken, n unless they have no room. */
 int64_t gradients(space *s, int64_t n, const int64_t *chosen, int64_t members, member *all,
                   double *terms) {
+  begun();
   const int64_t taken = gather(s, n, chosen);
   if (taken < n) return taken;
+  passed(IN_BATCHES);
   const chunk *last = s->chunks + s->n_chunks - 1;
   const double atoms = (double)(last->atom + last->atoms);
   for (int64_t k = 0; k < members; k++) {
@@ -759,14 +799,17 @@ int64_t gradients(space *s, int64_t n, const int64_t *chosen, int64_t members, m
     double *energy = terms + 2 * k * n, *force = energy + n;
     turn_all(s->net, m->weights, t);
     clear(s->net->size, m->gradient);
+    passed(IN_ADAM);
     for (const chunk *q = s->chunks; q <= last; q++) {
       forward(s, q, m->weights, t);
       losses(s, q, m, 1.0 / n, (REAL)m->force_weight / (3 * atoms), energy + q->structure,
              force + q->structure);
+      passed(IN_LOSSES);
       backward(s, q, m->weights, t, m->gradient);
     }
     masked(s->net, m->gradient);
   }
+  passed(IN_ADAM);
   return n;
 }
 
@@ -795,6 +838,7 @@ int64_t step(space *s, int64_t n, const int64_t *chosen, int64_t members, member
       total[2] += force[i];
     }
   }
+  passed(IN_ADAM);
   return n;
 }
 

@@ -75,10 +75,22 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
 }
 
 
+PARTS = (
+    "batches", "filters", "filters backwards", "sums over pairs", "products of atoms", "losses",
+    "Adam",
+)  # fmt: skip
+"""What the time of a step is divided into, in the order of the C code."""
+
+
 @cache
-def library(dtype: torch.dtype, instructions: str | None = None) -> ctypes.CDLL:
-    """Return the compiled step; see `pesloss.model.compiled.library`."""
-    found = compiled.library(SOURCE, dtype, instructions)
+def library(
+    dtype: torch.dtype, instructions: str | None = None, clock: bool = False
+) -> ctypes.CDLL:
+    """Return the compiled step, with ``clock`` one that keeps its time in an array ``spent``.
+
+    See `pesloss.model.compiled.library`.
+    """
+    found = compiled.library(SOURCE, dtype, instructions, ("CLOCK",) * clock)
     for name, (arguments, result) in _CALLS.items():
         call = getattr(found, name)
         call.argtypes, call.restype = arguments, result
@@ -147,10 +159,11 @@ class SchNets:
         batcher: Batcher,
         batch_size: int,
         instructions: str | None = None,
+        clock: bool = False,
     ) -> None:
         first = models[0]
         self.dtype = first.local_energy_scale.dtype
-        self.library = library(self.dtype, instructions)
+        self.library = library(self.dtype, instructions, clock)
         shapes = {name: tuple(value.shape) for name, value in first.named_parameters()}
         blocks = len(first.representation.interactions)
         self.pad = _padding(self.dtype, instructions or compiled.instruction_set())
@@ -316,6 +329,11 @@ class SchNets:
         norms = np.empty((len(members), len(chosen), 3))
         self._call("signals", chosen, members, _address(norms))
         return norms
+
+    def spent(self) -> dict[str, float]:
+        """Return the seconds of each part since the library was loaded, where it has a clock."""
+        found = (ctypes.c_double * len(PARTS)).in_dll(self.library, "spent")
+        return dict(zip(PARTS, found, strict=True))
 
     def _call(
         self, name: str, chosen: NDArray[np.int64], members: Sequence[int], *more: float
