@@ -154,7 +154,7 @@ def test_the_gradient_is_the_slope_of_the_loss(tiny: Tiny, part: str) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"standardized_outputs": False}, {"units_per_ev": 23.06}])
 def test_a_whole_training_is_that_of_torch(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
     """Weights, curves, signals and what a calibrated loss learns, over fifty steps."""
 
@@ -175,8 +175,8 @@ def test_a_whole_training_is_that_of_torch(
         for name in ("gradient_signal", "loss_signal"):
             tables = zip(getattr(one.progress, name), getattr(other.progress, name), strict=True)
             for table, as_in_torch in tables:
-                numbers = (t.drop(columns="structure").to_numpy() for t in (table, as_in_torch))
-                assert np.allclose(*numbers, rtol=1e-6)
+                a, b = (t.drop(columns="structure").to_numpy() for t in (table, as_in_torch))
+                assert np.allclose(a, b, rtol=1e-6)
         assert bool(one.progress.energy_loss) == (LOSSES[k].energy_loss == "calibrated")
 
 
