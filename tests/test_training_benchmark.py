@@ -11,7 +11,7 @@ from pesloss.benchmarks import step
 from pesloss.benchmarks.training import benchmark, write
 from pesloss.job.files import read_table
 from pesloss.spec.settings import ModelSpec
-from pesloss.training.schnet_step import PARTS
+from pesloss.training.compiled_step import PARTS
 
 
 # SchNetPack's neighbour list hands tensors to ASE, which NumPy 2 would rather be told about.

@@ -18,11 +18,11 @@ from pesloss.data.graphs import build_graphs
 from pesloss.model import compiled
 from pesloss.spec.run import Run
 from pesloss.spec.settings import TrainingSpec
-from pesloss.training import learners, schnet_step
+from pesloss.training import compiled_step, learners
+from pesloss.training.compiled_step import Stack
 from pesloss.training.job import alike, prepare
 from pesloss.training.learners import InC, InTorch, Learners, Shared
 from pesloss.training.loop import Training, deterministic, learning_rate, train_together
-from pesloss.training.schnet_step import SchNets
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 
@@ -66,10 +66,10 @@ def trainings_of(
     return found
 
 
-def stack_of(trainings: list[Training], instructions: str | None = None) -> SchNets:
+def stack_of(trainings: list[Training], instructions: str | None = None) -> Stack:
     models, objectives = [t.model for t in trainings], [t.objective for t in trainings]
     first = trainings[0]
-    return SchNets(
+    return Stack(
         models, objectives, first.graphs, first.batcher, first.spec.batch_size, instructions
     )
 
@@ -136,19 +136,19 @@ def test_the_gradient_is_the_slope_of_the_loss(tiny: Tiny, part: str) -> None:
     loss()
     gradient = stack.gradient.clone()
     rng = np.random.default_rng(0)
-    for weight in stack.layout:
-        if part not in weight.name or "weight" not in weight.name:
+    for slot in stack.layout:
+        if part not in slot.part.name or "weight" not in slot.part.name:
             continue
-        of_weight = weight.of(stack.weights)[0].view(-1, weight.shape[-1])
+        of_weight = slot.of(stack.weights)[0]
         rows = [13, 29] if "embedding" in part else [int(rng.integers(len(of_weight)))]
         for row in rows:
-            values, column = of_weight[row], int(rng.integers(weight.shape[-1]))
+            values, column = of_weight[row], int(rng.integers(of_weight.shape[1]))
             ends, before = [], float(values[column])
             for sign in (1, -1):
                 values[column] = before + sign * 1e-5
                 ends.append(loss())
             values[column] = before
-            expected = float(weight.of(gradient)[0].view(-1, weight.shape[-1])[row, column])
+            expected = float(slot.of(gradient)[0, row, column])
             assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
@@ -208,7 +208,7 @@ def test_curves_are_those_of_schnetpacks_pass_and_torchs_adam(tiny: Tiny) -> Non
 # Bits
 
 
-def stepped(stack: SchNets, members: list[int], training: Training, steps: range) -> None:
+def stepped(stack: Stack, members: list[int], training: Training, steps: range) -> None:
     for step in steps:
         stack.step(members, training.order()[step], 1e-2)
 
@@ -219,11 +219,11 @@ def test_neither_the_number_of_members_nor_their_order_changes_a_bit(
 ) -> None:
     runs = [replace(run, force_weight=w) for w in (0.3, 1.0, 100.0) for run in LOSSES][:14]
 
-    def stack(chosen: list[int]) -> SchNets:
+    def stack(chosen: list[int]) -> Stack:
         of_all = trainings_of(tiny, runs, torch.float32)
         return stack_of([of_all[k] for k in chosen], instructions)
 
-    def state(found: SchNets, k: int) -> Tensor:
+    def state(found: Stack, k: int) -> Tensor:
         return torch.stack([found.weights[k], found.mean[k], found.square[k]])
 
     training = trainings_of(tiny, runs[:1], torch.float32)[0]
@@ -263,8 +263,8 @@ def test_padding_stays_zero(tiny: Tiny, widths: str) -> None:
     stack = stack_of(trainings)
     stepped(stack, list(range(5)), trainings[0], range(12))
     inside = torch.zeros_like(stack.weights)
-    for weight in stack.layout:
-        weight.of(inside)[:] = 1
+    for slot in stack.layout:
+        slot.of(inside)[:] = 1
     assert bool((inside == 0).any())
     for values in (stack.weights, stack.mean, stack.square):
         assert bool((values[inside == 0] == 0).all())
@@ -317,7 +317,7 @@ def test_without_a_compiler_training_is_in_torch_and_says_so(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setenv("PESLOSS_CACHE", str(tmp_path / "cache"))
-    schnet_step.library.cache_clear()
+    compiled_step.library.cache_clear()
     said: list[str] = []
     try:
         (training,) = trainings_of(tiny, LOSSES[:1], torch.float32)
@@ -326,7 +326,7 @@ def test_without_a_compiler_training_is_in_torch_and_says_so(
         assert isinstance(found, InTorch)
         record = run_tiny("one", say=said.append).record.read_text()
     finally:
-        schnet_step.library.cache_clear()
+        compiled_step.library.cache_clear()
     (line,) = said
     reason = {"false": "the C compiler ends with status 1"}.get(compiler, f"'{compiler}'")
     assert "; step: torch, sums over pairs in " in line

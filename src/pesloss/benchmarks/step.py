@@ -22,7 +22,7 @@ from pesloss.spec.run import Run
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.statistics.dataset import DatasetStatistics
 from pesloss.statistics.fit import fit_statistics
-from pesloss.training import schnet_step
+from pesloss.training import compiled_step
 from pesloss.training.job import alike, prepare
 from pesloss.training.learners import InC, Learners, Shared
 from pesloss.training.loop import Training, deterministic, learning_rate
@@ -110,7 +110,7 @@ def instruction_sets() -> list[str]:
     best = compiled.instruction_set()
     names = list(compiled.VECTORS)
     try:
-        schnet_step.library(torch.float32)
+        compiled_step.library("schnet", torch.float32)
     except compiled.NotCompiled:
         return []
     return names[names.index(best) :]
@@ -124,7 +124,7 @@ def groups(
     size: int = 10,
     numbers: Sequence[int] = NUMBERS,
 ) -> pd.DataFrame:
-    """Train epochs of SchNets in groups of several sizes, by every instruction set, in turn.
+    """Train epochs of Stack in groups of several sizes, by every instruction set, in turn.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def measured_peak(seconds: float = 0.3) -> Peak:
 
 def _peak_in_c(seconds: float) -> float | None:
     try:
-        fused = compiled.library(Path(__file__).with_name("peak.c"), torch.float32).fused
+        fused = compiled.library([Path(__file__).with_name("peak.c")], torch.float32).fused
     except compiled.NotCompiled:
         return None
     fused.restype, fused.argtypes = ctypes.c_double, [ctypes.c_int64, ctypes.c_void_p]

@@ -114,7 +114,7 @@ class _Code:
 def _code(path: Path) -> _Code:
     """Read a file of the package.
 
-    A file of C with the name of the module, which it compiles, is part of it.
+    Files of C whose names begin with that of the module, which it compiles, are part of it.
     """
     tree = _tree(path)
     imports, own = [], []
@@ -126,8 +126,8 @@ def _code(path: Path) -> _Code:
             if _is_own(node):
                 own += [(node.module, a.name, a.asname or a.name) for a in node.names]
     tree.body = [node for node in tree.body if not _is_shown(node)]
-    compiled = path.with_suffix(".c")
-    beside = compiled.read_text(encoding="utf-8") if compiled.is_file() else ""
+    compiled = sorted(path.parent.glob(f"{path.stem}*.c"))
+    beside = "\n".join(source.read_text(encoding="utf-8") for source in compiled)
     words = re.sub(r"/\*.*?\*/", " ", beside, flags=re.DOTALL).split(" ")
     plain = " ".join([ast.dump(_Plain().visit(tree)), *filter(None, words)])
     return _Code(plain, tuple(imports), tuple(own))

@@ -41,25 +41,25 @@ def instruction_set() -> str:
 
 
 def library(
-    source: Path,
+    sources: Sequence[Path],
     dtype: torch.dtype,
     instructions: str | None = None,
     defined: Sequence[str] = (),
 ) -> ctypes.CDLL:
-    """Return the compiled ``source`` for tensors of ``dtype``.
+    """Return the compiled ``sources``, one after the other, for tensors of ``dtype``.
 
     A library in the cache is loaded only when it is what was written there, and by this user.
 
     Parameters
     ----------
-    source
-        A file of C beside a module. It is given ``REAL``, ``INT``, ``DOUBLE`` and ``VBYTES``.
+    sources
+        Files of C. They are given ``REAL``, ``INT``, ``DOUBLE`` and ``VBYTES``.
     dtype
         float32 or float64.
     instructions
         A key of `VECTORS`; left out: `instruction_set`.
     defined
-        What else the source is given.
+        What else they are given.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def library(
     """
     compiler, flags = _compiler(), _flags(dtype, instructions or instruction_set())
     flags += [f"-D{name}" for name in defined]
-    folder, text = _kept_in(), source.read_bytes()
+    folder, text = _kept_in(), b"\n".join(source.read_bytes() for source in sources)
     key = _key(compiler, flags, text)
     if folder is not None:
         for path in sorted(folder.glob(f"{key}-*.so")):
