@@ -26,7 +26,7 @@ from pesloss.training.objective import Objective
 
 HERE = Path(__file__)
 METRICS = {"mse": 0, "mae": 1, "huber": 2}
-KINDS = {"SchNet": "schnet"}
+KINDS = {"SchNet": "schnet", "PaiNN": "painn"}
 """Potentials that are trained in C, by the name of SchNetPack's class."""
 
 _Integer, _Real, _Pointer = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
