@@ -4,7 +4,6 @@ import ctypes
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
@@ -31,14 +30,6 @@ NUMBERS = (1, 2, 4, 7, 14, 28)
 WEIGHTS = (0.3, 3.0, 30.0, 300.0)
 SLICE = 300_000  # rounds of multiplications that are timed at once
 Epoch = Callable[[], tuple[int, float]]  # atoms passed and seconds
-
-
-@dataclass(frozen=True)
-class Peak:
-    """What one thread of this machine does at best."""
-
-    flop_per_second: float
-    bytes_per_second: float
 
 
 def statistics_of(structures: Sequence[Atoms], dataset: str) -> DatasetStatistics:
@@ -145,7 +136,7 @@ def groups(
         for _ in range(n_runs + 1):
             for key, epoch in epochs.items():
                 found[key].append(epoch())
-    least = _least_seconds(members[0], measured_peak()) if epochs else 0.0
+    least = _least_seconds(members[0]) if epochs else 0.0
     n_steps = members[0].spec.n_steps
     rows = []
     for (instructions, k), runs in found.items():
@@ -218,10 +209,11 @@ def parts(
 
 
 def counted(model: ModelSpec, hidden: int, n_weights: int, atoms: float, pairs: float) -> float:
-    """Count the multiplications and additions of one step of a SchNet, without padding.
+    """Count the multiplications and additions of one step, without padding.
 
-    Products of matrices and of columns, sums over pairs, Adam. Exponentials, logarithms and
-    divisions are not counted, nor is what is looked up or copied.
+    Products of matrices, sums over pairs, biases of PaiNN's filters, what SchNet does number by
+    number to filters, Adam. Not counted: exponentials, logarithms, divisions, what is done number
+    by number within atoms of PaiNN, what is looked up or copied.
 
     Parameters
     ----------
@@ -234,8 +226,15 @@ def counted(model: ModelSpec, hidden: int, n_weights: int, atoms: float, pairs: 
     atoms, pairs
         Of a batch, each pair once.
     """
-    f, r, blocks = model.n_features, model.n_radial, model.n_interactions
-    later = blocks - 1  # blocks that pass on to one before them
+    count = {"schnet": _counted_schnet, "painn": _counted_painn}[model.representation]
+    of_atom, of_pair = count(model.n_features, model.n_radial, model.n_interactions)
+    readout = 6 * 2 * model.n_features * hidden
+    return pairs * of_pair + atoms * (of_atom + readout) + 12 * n_weights
+
+
+def _counted_schnet(f: int, r: int, blocks: int) -> tuple[int, int]:
+    """Return operations of one atom and of one pair; blocks but the first have some more."""
+    later = blocks - 1
     filters = 2 * (2 * r * f + 2 * f * f)  # outputs and slopes
     filters_back = 2 * (4 * f * f + 2 * r * f)  # by both layers' weights and the hidden layer
     elementwise = 4 * f + f + 11 * f  # cutoff; slope of the hidden layer, and back
@@ -243,48 +242,60 @@ def counted(model: ModelSpec, hidden: int, n_weights: int, atoms: float, pairs: 
     of_pair = blocks * (filters + filters_back + elementwise + sums) + later * 12 * f
     products, outers = 10, 5  # of a block with F × F weights; two and one more in later ones
     of_atom = blocks * (products + outers) * 2 * f * f + later * 3 * 2 * f * f
-    of_atom += 6 * 2 * f * hidden + blocks * 12 * f
-    return pairs * of_pair + atoms * of_atom + 12 * n_weights
+    return of_atom + blocks * 12 * f, of_pair
 
 
-def _least_seconds(training: Training, peak: Peak) -> float:
+def _counted_painn(f: int, r: int, blocks: int) -> tuple[int, int]:
+    """Return operations of one atom and of one pair.
+
+    Blocks but the first receive vectors, blocks but the last pass them on.
+    """
+    later, kinds = blocks - 1, 3 * blocks - 1
+    filters = kinds * (4 * 2 * r * f + 8 * f)  # outputs and slopes, and back
+    sums = blocks * (19 + 48 + 46 + 108) * f + later * (12 + 27 + 27 + 62) * f
+    values, slopes, moved, back, outers = 13, 12, 13, 13, 26  # products with F × F weights
+    squares = blocks * (values + slopes + moved + back + outers) + later * (7 + 6)
+    return squares * 2 * f * f, filters + sums
+
+
+def _least_seconds(training: Training) -> float:
     """Return the least seconds of one step: its counted operations at the machine's peak."""
-    order = training.order()
-    counts = [training.graphs.n_atoms[order].sum(), training.graphs.n_pairs[order].sum() / 2]
-    atoms, pairs = (float(count) / len(order) for count in counts)
-    return counted_of(training, atoms, pairs) / peak.flop_per_second
+    _, flop = counted_of(training)
+    return flop / measured_peak()
 
 
-def counted_of(training: Training, atoms: float, pairs: float) -> float:
-    """Return `counted` of the model of a training."""
+def counted_of(training: Training) -> tuple[float, float]:
+    """Return atoms and `counted` operations of the mean step of a training."""
+    order, graphs = training.order(), training.graphs
+    atoms, both = (float(n[order].sum()) / len(order) for n in (graphs.n_atoms, graphs.n_pairs))
     weights = dict(training.model.named_parameters())
-    hidden = len(weights["readout.outnet.0.weight"])
     representation = training.model.representation
     model = ModelSpec(
-        representation="schnet",
+        representation="painn" if hasattr(representation, "mixing") else "schnet",
         n_features=representation.n_atom_basis,
         n_interactions=len(representation.interactions),
         n_radial=representation.radial_basis.n_rbf,
         cutoff=float(representation.cutoff_fn.cutoff),
     )
-    return counted(model, hidden, sum(w.numel() for w in weights.values()), atoms, pairs)
+    hidden = len(weights["readout.outnet.0.weight"])
+    n_weights = sum(weight.numel() for weight in weights.values())
+    return atoms, counted(model, hidden, n_weights, atoms, both / 2)
 
 
-def measured_peak(seconds: float = 0.3) -> Peak:
-    """Measure float32 multiplications and additions in registers, and copies in cache, one thread.
+def measured_peak(seconds: float = 0.3) -> float:
+    """Measure float32 multiplications and additions per second in registers, one thread.
 
     In C with the instruction set that steps use; where there is no compiler, of torch's products
     of matrices.
     """
     with one_thread():
-        source = torch.ones(1 << 16)
-        copy = _fastest(source.clone, seconds)
-        return Peak(_peak_in_c(seconds) or _peak_in_torch(seconds), 2 * 4 * len(source) / copy)
+        return _peak_in_c(seconds) or _peak_in_torch(seconds)
 
 
 def _peak_in_c(seconds: float) -> float | None:
     try:
-        fused = compiled.library([Path(__file__).with_name("peak.c")], torch.float32).fused
+        source = Path(__file__).with_name("peak.c")
+        fused = compiled.library([source], torch.float32).fused
     except compiled.NotCompiled:
         return None
     fused.restype, fused.argtypes = ctypes.c_double, [ctypes.c_int64, ctypes.c_void_p]
