@@ -43,8 +43,8 @@ def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over pairs and Adam as any device computes them."""
     monkeypatch.setattr(pair_kernels, "load", lambda dtype: None)
     in_torch(monkeypatch)
-    for module in (learners, loop):
-        monkeypatch.setattr(module, "Adam", partial(Adam, fused=False))
+    monkeypatch.setattr(learners, "Adam", lambda weights, fused: Adam(weights, fused=False))
+    monkeypatch.setattr(loop, "Adam", partial(Adam, fused=False))
 
 
 def test_the_device_is_a_gpu_only_where_asked_for_and_there(

@@ -1,4 +1,4 @@
-"""SchNet's step in C is torch's, whatever the widths, losses, units and instruction sets."""
+"""The step in C is torch's, whatever the potential, widths, losses, units, instruction sets."""
 
 import shutil
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from pesloss.data.graphs import build_graphs
 from pesloss.model import compiled
 from pesloss.spec.run import Run
 from pesloss.spec.settings import TrainingSpec
-from pesloss.training import learners, schnet_step
+from pesloss.training import compiled_step, learners
+from pesloss.training.compiled_step import Stack
 from pesloss.training.job import alike, prepare
 from pesloss.training.learners import InC, InTorch, Learners, Shared
 from pesloss.training.loop import Training, deterministic, learning_rate, train_together
-from pesloss.training.schnet_step import SchNets
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 
@@ -44,10 +44,17 @@ WIDTHS = {
 }
 
 
+@pytest.fixture(params=["schnet", "painn"])
+def potential(request: pytest.FixtureRequest) -> str:
+    """The kinds that are trained in C."""
+    return str(request.param)
+
+
 def trainings_of(
     tiny: Tiny,
     runs: list[Run] = LOSSES,
     dtype: torch.dtype = torch.float64,
+    potential: str = "schnet",
     model: dict[str, int] | None = None,
     **settings: Any,
 ) -> list[Training]:
@@ -55,7 +62,7 @@ def trainings_of(
     every = np.arange(len(tiny.structures))
     split = {"train": every, "validation": every[:9]}
     spec = TrainingSpec.model_validate({**tiny.spec.model_dump(), **settings})
-    shape = tiny.model.model_copy(update=model or {})
+    shape = tiny.model.model_copy(update={"representation": potential, **(model or {})})
     first = prepare(runs[0], tiny.graphs, split, tiny.statistics, shape, spec, dtype)
     found = [alike(first, run, tiny.statistics) for run in runs]
     for k, training in enumerate(found):
@@ -66,10 +73,10 @@ def trainings_of(
     return found
 
 
-def stack_of(trainings: list[Training], instructions: str | None = None) -> SchNets:
+def stack_of(trainings: list[Training], instructions: str | None = None) -> Stack:
     models, objectives = [t.model for t in trainings], [t.objective for t in trainings]
     first = trainings[0]
-    return SchNets(
+    return Stack(
         models, objectives, first.graphs, first.batcher, first.spec.batch_size, instructions
     )
 
@@ -96,10 +103,10 @@ def gradients_in_torch(training: Training, index: np.ndarray[Any, Any]) -> dict[
 @pytest.mark.parametrize("instructions", HERE)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_predictions_and_gradients_are_those_of_schnetpacks_own_pass(
-    tiny: Tiny, dtype: torch.dtype, instructions: str, widths: str
+    tiny: Tiny, dtype: torch.dtype, instructions: str, potential: str, widths: str
 ) -> None:
     precision = 1e-12 if dtype == torch.float64 else 3e-5
-    trainings = trainings_of(tiny, dtype=dtype, model=WIDTHS[widths])
+    trainings = trainings_of(tiny, LOSSES, dtype, potential, WIDTHS[widths])
     stack, members = stack_of(trainings, instructions), range(len(trainings))
     index = np.array([4, 9, 3, 0, 31, 14])  # crystals with images of their own atoms, clusters
     terms = stack.gradients(members, index[:4])
@@ -112,7 +119,7 @@ def test_predictions_and_gradients_are_those_of_schnetpacks_own_pass(
         whole = max(float(g.norm()) for g in gradients.values())
         whole *= 1e-3 if dtype == torch.float64 else 1  # a bias may be a sum that cancels
         for name, gradient in gradients.items():
-            assert distance(named[name], gradient, whole) < 3 * precision, name
+            assert distance(named[name], gradient, whole) < 10 * precision, name
         batch = training.batcher(index[:4])
         prediction = training.model(batch)
         energy = training.objective.energy_terms(batch, prediction).detach()
@@ -123,9 +130,9 @@ def test_predictions_and_gradients_are_those_of_schnetpacks_own_pass(
         )
 
 
-@pytest.mark.parametrize("part", ["representation.embedding", "filter_network.0", "in2f", "outnet"])
-def test_the_gradient_is_the_slope_of_the_loss(tiny: Tiny, part: str) -> None:
-    (training,), index = trainings_of(tiny, LOSSES[:1]), np.array([4, 7, 9])
+def test_the_gradient_is_the_slope_of_the_loss(tiny: Tiny, potential: str) -> None:
+    index = np.array([4, 7, 9])
+    (training,) = trainings_of(tiny, LOSSES[:1], potential=potential)
     stack = stack_of([training])
 
     def loss() -> float:
@@ -136,30 +143,33 @@ def test_the_gradient_is_the_slope_of_the_loss(tiny: Tiny, part: str) -> None:
     loss()
     gradient = stack.gradient.clone()
     rng = np.random.default_rng(0)
-    for weight in stack.layout:
-        if part not in weight.name or "weight" not in weight.name:
+    for slot in stack.layout:
+        if "bias" in slot.part.name:
             continue
-        of_weight = weight.of(stack.weights)[0].view(-1, weight.shape[-1])
-        rows = [13, 29] if "embedding" in part else [int(rng.integers(len(of_weight)))]
+        of_weight = slot.of(stack.weights)[0]
+        embedding = "embedding" in slot.part.name
+        rows = [13, 29] if embedding else [int(rng.integers(len(of_weight)))]
         for row in rows:
-            values, column = of_weight[row], int(rng.integers(weight.shape[-1]))
+            values, column = of_weight[row], int(rng.integers(of_weight.shape[1]))
             ends, before = [], float(values[column])
             for sign in (1, -1):
                 values[column] = before + sign * 1e-5
                 ends.append(loss())
             values[column] = before
-            expected = float(weight.of(gradient)[0].view(-1, weight.shape[-1])[row, column])
+            expected = float(slot.of(gradient)[0, row, column])
             assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize("settings", [{}, {"standardized_outputs": False}, {"units_per_ev": 23.06}])
 def test_a_whole_training_is_that_of_torch(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, potential: str, settings: dict[str, Any]
 ) -> None:
     """Weights, curves, signals and what a calibrated loss learns, over fifty steps."""
 
     def trained() -> tuple[list[Training], list[Any]]:
-        trainings = trainings_of(tiny, n_steps=50, learning_rate=0.01, **settings)
+        trainings = trainings_of(
+            tiny, potential=potential, n_steps=50, learning_rate=0.01, **settings
+        )
         named = {str(k): training for k, training in enumerate(trainings)}
         return trainings, list(train_together(named).values())
 
@@ -175,14 +185,15 @@ def test_a_whole_training_is_that_of_torch(
         for name in ("gradient_signal", "loss_signal"):
             tables = zip(getattr(one.progress, name), getattr(other.progress, name), strict=True)
             for table, as_in_torch in tables:
-                numbers = (t.drop(columns="structure").to_numpy() for t in (table, as_in_torch))
-                assert np.allclose(*numbers, rtol=1e-6)
+                a, b = (t.drop(columns="structure").to_numpy() for t in (table, as_in_torch))
+                assert np.allclose(a, b, rtol=1e-6)
         assert bool(one.progress.energy_loss) == (LOSSES[k].energy_loss == "calibrated")
 
 
-def test_curves_are_those_of_schnetpacks_pass_and_torchs_adam(tiny: Tiny) -> None:
+def test_curves_are_those_of_schnetpacks_pass_and_torchs_adam(tiny: Tiny, potential: str) -> None:
     def training() -> Training:
-        return trainings_of(tiny, LOSSES[:1], n_steps=30, n_validations=6)[0]
+        settings = {"potential": potential, "n_steps": 30, "n_validations": 6}
+        return trainings_of(tiny, LOSSES[:1], **settings)[0]
 
     one, found = training(), training()
     history = found.run().history
@@ -208,25 +219,25 @@ def test_curves_are_those_of_schnetpacks_pass_and_torchs_adam(tiny: Tiny) -> Non
 # Bits
 
 
-def stepped(stack: SchNets, members: list[int], training: Training, steps: range) -> None:
+def stepped(stack: Stack, members: list[int], training: Training, steps: range) -> None:
     for step in steps:
         stack.step(members, training.order()[step], 1e-2)
 
 
 @pytest.mark.parametrize("instructions", HERE)
 def test_neither_the_number_of_members_nor_their_order_changes_a_bit(
-    tiny: Tiny, instructions: str
+    tiny: Tiny, instructions: str, potential: str
 ) -> None:
     runs = [replace(run, force_weight=w) for w in (0.3, 1.0, 100.0) for run in LOSSES][:14]
 
-    def stack(chosen: list[int]) -> SchNets:
-        of_all = trainings_of(tiny, runs, torch.float32)
+    def stack(chosen: list[int]) -> Stack:
+        of_all = trainings_of(tiny, runs, torch.float32, potential)
         return stack_of([of_all[k] for k in chosen], instructions)
 
-    def state(found: SchNets, k: int) -> Tensor:
+    def state(found: Stack, k: int) -> Tensor:
         return torch.stack([found.weights[k], found.mean[k], found.square[k]])
 
-    training = trainings_of(tiny, runs[:1], torch.float32)[0]
+    training = trainings_of(tiny, runs[:1], torch.float32, potential)[0]
     whole, steps = stack(list(range(14))), range(12)
     stepped(whole, list(range(14)), training, steps)
     repeated = stack(list(range(14)))
@@ -248,8 +259,8 @@ def test_neither_the_number_of_members_nor_their_order_changes_a_bit(
         assert np.array_equal(alone.signals([0], index[:6])[0], of_all[1][k])
 
 
-def test_predictions_do_not_depend_on_the_batch(tiny: Tiny) -> None:
-    stack = stack_of(trainings_of(tiny, LOSSES[:1], torch.float32))
+def test_predictions_do_not_depend_on_the_batch(tiny: Tiny, potential: str) -> None:
+    stack = stack_of(trainings_of(tiny, LOSSES[:1], torch.float32, potential))
     chosen = np.array([7, 3, 39, 4, 5, 0, 12, 4, 31])
     together = stack.predict([0], chosen)
     parts = [stack.predict([0], chosen[k : k + 1]) for k in range(len(chosen))]
@@ -258,13 +269,13 @@ def test_predictions_do_not_depend_on_the_batch(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("widths", ["odd", "narrowest", "one block"])
-def test_padding_stays_zero(tiny: Tiny, widths: str) -> None:
-    trainings = trainings_of(tiny, dtype=torch.float32, model=WIDTHS[widths])
+def test_padding_stays_zero(tiny: Tiny, potential: str, widths: str) -> None:
+    trainings = trainings_of(tiny, LOSSES, torch.float32, potential, WIDTHS[widths])
     stack = stack_of(trainings)
     stepped(stack, list(range(5)), trainings[0], range(12))
     inside = torch.zeros_like(stack.weights)
-    for weight in stack.layout:
-        weight.of(inside)[:] = 1
+    for slot in stack.layout:
+        slot.of(inside)[:] = 1
     assert bool((inside == 0).any())
     for values in (stack.weights, stack.mean, stack.square):
         assert bool((values[inside == 0] == 0).all())
@@ -275,8 +286,8 @@ def test_padding_stays_zero(tiny: Tiny, widths: str) -> None:
 # What is left out or goes wrong
 
 
-def test_a_member_whose_loss_is_not_finite_stays_where_it_was(tiny: Tiny) -> None:
-    trainings = trainings_of(tiny, LOSSES[:3], torch.float32)
+def test_a_member_whose_loss_is_not_finite_stays_where_it_was(tiny: Tiny, potential: str) -> None:
+    trainings = trainings_of(tiny, LOSSES[:3], torch.float32, potential)
     stack, index = stack_of(trainings), trainings[0].order()[0]
     stack.weights[1] = 1e30
     before, total = stack.weights.clone(), stack.total.copy()
@@ -290,7 +301,9 @@ def test_a_member_whose_loss_is_not_finite_stays_where_it_was(tiny: Tiny) -> Non
         assert (stack.total[k, index, 0] == 1).all()
 
 
-def test_atoms_without_neighbours_and_large_structures_are_predicted(tiny: Tiny) -> None:
+def test_atoms_without_neighbours_and_large_structures_are_predicted(
+    tiny: Tiny, potential: str
+) -> None:
     far = Atoms("CuAl", positions=[[0, 0, 0], [50, 0, 0]])
     large = tiny.structures[4].repeat((4, 4, 4))  # many times what is computed at once
     structures = [*tiny.structures[:3], Atoms("Cu"), far, large]
@@ -299,7 +312,7 @@ def test_atoms_without_neighbours_and_large_structures_are_predicted(tiny: Tiny)
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
         atoms.info = {"structure": str(k)}
     data = replace(tiny, structures=structures, graphs=build_graphs(structures, 4.0))
-    (training,) = trainings_of(data, LOSSES[:1], batch_size=2)
+    (training,) = trainings_of(data, LOSSES[:1], potential=potential, batch_size=2)
     stack, chosen = stack_of([training]), np.array([3, 5, 0, 4])
     local, forces = stack.predict([0], chosen)
     expected = training.model.reference(training.batcher(chosen))
@@ -317,7 +330,7 @@ def test_without_a_compiler_training_is_in_torch_and_says_so(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CC", compiler)
     monkeypatch.setenv("PESLOSS_CACHE", str(tmp_path / "cache"))
-    schnet_step.library.cache_clear()
+    compiled_step.library.cache_clear()
     said: list[str] = []
     try:
         (training,) = trainings_of(tiny, LOSSES[:1], torch.float32)
@@ -326,7 +339,7 @@ def test_without_a_compiler_training_is_in_torch_and_says_so(
         assert isinstance(found, InTorch)
         record = run_tiny("one", say=said.append).record.read_text()
     finally:
-        schnet_step.library.cache_clear()
+        compiled_step.library.cache_clear()
     (line,) = said
     reason = {"false": "the C compiler ends with status 1"}.get(compiler, f"'{compiler}'")
     assert "; step: torch, sums over pairs in " in line

@@ -5,9 +5,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,11 @@ import torch
 from ase import Atoms
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from pesloss.benchmarks import step
+from pesloss.benchmarks.step import Epoch
 from pesloss.data.generate import generate_part
-from pesloss.data.graphs import build_graphs
 from pesloss.data.spec import DatasetSpec
-from pesloss.data.store import structure_table
 from pesloss.job import provenance
 from pesloss.job.files import write_table
 from pesloss.model import pair_kernels
@@ -33,43 +29,33 @@ from pesloss.model.potential import Potential, Prediction, build_model
 from pesloss.model.schnetpack_import import import_schnetpack
 from pesloss.report import drawing, wording
 from pesloss.spec.config_files import read_names
-from pesloss.spec.run import Run
-from pesloss.spec.settings import ModelSpec, TrainingSpec
+from pesloss.spec.settings import ModelSpec
 from pesloss.spec.yaml_models import load
-from pesloss.statistics.dataset import DatasetStatistics
-from pesloss.statistics.fit import fit_statistics
-from pesloss.training.adam import Adam
-from pesloss.training.checkpoint import Progress
-from pesloss.training.job import prepare
-from pesloss.training.loop import Training, deterministic
-from pesloss.training.signal import LossSignal
+from pesloss.training.learners import InTorch, Learners, described
+from pesloss.training.loop import Training, learners_of
 
 TITLE = "How fast does a training run on one thread? The same model, data and batches"
 PACKAGES = ("torch", "schnetpack", "pytorch-lightning", "numpy")
-GOAL = 3.0  # times SchNetPack's trainer
+TOGETHER = 7  # members of the group that is compared
+GOALS = {"schnet": 10.0, "painn": 8.0}  # times SchNetPack's trainer, alone
 TRAINERS = {
     "schnetpack": "SchNetPack's trainer",
     "schnetpack_loaded": "the same, loading free",
     "eager": "its forward pass, plain loop",
+    "torch": "pesloss, in torch",
     "pesloss": "pesloss",
+    "pesloss_group": f"pesloss, {TOGETHER} runs together",
 }
 COLOURS = {
     "schnetpack": "#A8A8A8",
     "schnetpack_loaded": "#BFBFBF",
     "eager": "#D0D0D0",
+    "torch": "#7FB8D8",
     "pesloss": "#0072B2",
+    "pesloss_group": "#004F7C",
 }
 DATASETS = ("xtb_varied", "si_sw")
 MODELS = ("schnet", "painn")
-Epoch = Callable[[], tuple[int, float]]  # atoms passed and seconds
-
-
-@dataclass(frozen=True)
-class Peak:
-    """What one thread of this machine does at best."""
-
-    flop_per_second: float
-    bytes_per_second: float
 
 
 class Eager(Potential):
@@ -80,25 +66,10 @@ class Eager(Potential):
         return self.reference(batch)
 
 
-class _Traffic(TorchDispatchMode):
-    """Counts the bytes that operations read and write."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.n_bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            tensors = [t for t in tree_leaves((args, result)) if isinstance(t, torch.Tensor)]
-            self.n_bytes += sum(t.numel() * t.element_size() for t in tensors)
-        return result
-
-
 def benchmark(
     structures: Sequence[Atoms], dataset: str, model: ModelSpec, n_runs: int = 9, size: int = 10
 ) -> pd.DataFrame:
-    """Train epochs of the three trainers in turn, on one thread.
+    """Train epochs of all trainers in turn, on one thread.
 
     The model, the structures, the size of batches and the loss (mean squares of energies and of
     forces) are the same. Seconds are the processor's. SchNetPack's loader works in the same
@@ -123,19 +94,19 @@ def benchmark(
         One row per trainer: median, smallest and largest atoms per second, the ratio to
         SchNetPack's trainer, and the rate that the counted work of ``pesloss`` would allow.
     """
-    training = _training(structures, dataset, model, size)
-    plain = build_model(model, _statistics(structures, dataset), 0, Eager)
-    eager = replace(training, model=plain)
-    others = {"eager": _epoch_of(eager, fused=False), "pesloss": _epoch_of(training, fused=True)}
-    with _one_thread(), tempfile.TemporaryDirectory() as folder, chdir(folder):
+    members = step.trainings(structures, dataset, model, size, TOGETHER)
+    training = members[0]
+    with step.one_thread(), tempfile.TemporaryDirectory() as folder, chdir(folder):
+        others = _others(members, model, dataset, structures)
         rates = _alternating(structures, model, size, others, n_runs, Path(folder))
-    floor = _floor(training, measured_peak())
+    floor = _floor(training)
     rows = [
         {
             "model": model.representation,
             "dataset": dataset,
             "threads": 1,
             "trainer": trainer,
+            "members": TOGETHER if trainer == "pesloss_group" else 1,
             "atoms_per_s": float(np.median(found)),
             "ratio": float(np.median(found) / np.median(rates["schnetpack"])),
             "min": min(found),
@@ -143,6 +114,7 @@ def benchmark(
             "runs": len(found),
             "atoms_per_structure": float(np.mean([len(atoms) for atoms in structures])),
             **floor,
+            "step": described(training.model, training.batcher.device),
             "sums_over_pairs": pair_kernels.described(),
             "machine": _machine(),
             "versions": " ".join(f"{k} {v}" for k, v in provenance.versions(PACKAGES).items()),
@@ -152,59 +124,18 @@ def benchmark(
     return pd.DataFrame(rows)
 
 
-def _statistics(structures: Sequence[Atoms], dataset: str) -> DatasetStatistics:
-    table = structure_table(structures)
-    splits = pd.DataFrame({"structure": table.structure, "split": "train"})
-    return fit_statistics(dataset, table, splits, structures)
-
-
-def _training(structures: Sequence[Atoms], dataset: str, model: ModelSpec, size: int) -> Training:
-    everything = np.arange(len(structures))
-    split = dict.fromkeys(("train", "validation"), everything)
-    spec = TrainingSpec(n_steps=len(structures) // size, batch_size=size, learning_rate=1e-4)
-    statistics = _statistics(structures, dataset)
-    graphs = build_graphs(structures, model.cutoff)
-    run = Run(dataset, model.representation, "raw", "raw")
-    return prepare(run, graphs, split, statistics, model, spec)
-
-
-def _epoch_of(training: Training, fused: bool) -> Epoch:
-    """Return a function that trains one epoch as `Training.run` does, diagnostics left out."""
-    optimizer = Adam(training.model.parameters(), fused=fused)
-    signal = LossSignal(len(training.graphs.n_atoms))
-
-    def epoch() -> tuple[int, float]:
-        order, progress = training.order(), Progress()
-        started = time.process_time()
-        for step, chosen in enumerate(order):
-            training.step(step, training.batcher(chosen), optimizer, progress, signal)
-        seconds = time.process_time() - started
-        return int(training.graphs.n_atoms[order].sum()), seconds
-
-    return epoch
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread, and give back what was."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
-def _as_jobs_are() -> Iterator[None]:
-    """Put torch into the state of a job here, and back into the one that it starts in."""
-    deterministic()
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode("default")
-        torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
-        torch.set_flush_denormal(False)
+def _others(
+    members: Sequence[Training], model: ModelSpec, dataset: str, structures: Sequence[Atoms]
+) -> dict[str, Epoch]:
+    """Return an epoch of each trainer but SchNetPack's."""
+    training = members[0]
+    objectives, shared = [training.objective], step.shared(training)
+    plain = build_model(model, step.statistics_of(structures, dataset), 0, Eager)
+    learners: dict[str, Learners] = {"eager": InTorch([plain], objectives, shared, fused=False)}
+    if step.instruction_sets():
+        learners["torch"] = InTorch([training.model], objectives, shared)
+    learners |= {"pesloss": learners_of([training]), "pesloss_group": learners_of(members)}
+    return {name: step.epoch_of(found, training) for name, found in learners.items()}
 
 
 def _alternating(
@@ -240,7 +171,7 @@ def _alternating(
             spent = (time.process_time() - self.started, self.in_batches)
             for name, seconds in zip(own, spent, strict=True):
                 rates[name].append(self.atoms / seconds)
-            with _as_jobs_are():
+            with step.as_jobs_are():
                 for name, epoch in others.items():
                     atoms, seconds = epoch()
                     rates[name].append(atoms / seconds)
@@ -309,41 +240,13 @@ def _data_module(structures: Sequence[Atoms], model: ModelSpec, size: int, folde
     )
 
 
-def measured_peak(seconds: float = 0.3) -> Peak:
-    """Measure matrix products and copies, both in cache, of float32 on one thread."""
-    with _one_thread():
-        a = torch.ones(768, 768)
-        source = torch.ones(1 << 16)
-        product = _fastest(lambda: a @ a, seconds)
-        copy = _fastest(source.clone, seconds)
-    return Peak(2 * 768**3 / product, 2 * 4 * len(source) / copy)
-
-
-def _fastest(call: Callable[[], object], seconds: float) -> float:
-    best, end = np.inf, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - started)
-    return float(best)
-
-
-def _floor(training: Training, peak: Peak) -> dict[str, float]:
-    """Count one step's work by torch (the loops over pairs are left out) against ``peak``."""
-    batch = training.batcher(training.order()[0])
-    optimizer = Adam(training.model.parameters())
-    signal = LossSignal(len(training.graphs.n_atoms))
-    with FlopCounterMode(display=False) as flop, _Traffic() as traffic:
-        training.step(0, batch, optimizer, Progress(), signal)
-    n = len(batch.atom)
-    seconds = flop.get_total_flops() / peak.flop_per_second
-    seconds = max(seconds, traffic.n_bytes / peak.bytes_per_second)
+def _floor(training: Training) -> dict[str, float]:
+    """Return what is counted of one step, and the rate it would allow at this machine's peak."""
+    atoms, flop, peak = *step.counted_of(training), step.measured_peak()
     return {
-        "flop_per_atom": round(flop.get_total_flops() / n),
-        "bytes_per_atom": round(traffic.n_bytes / n),
-        "peak_gflop_per_s": round(peak.flop_per_second / 1e9, 1),
-        "peak_gbyte_per_s": round(peak.bytes_per_second / 1e9, 1),
-        "floor_atoms_per_s": n / seconds,
+        "flop_per_atom": round(flop / atoms),
+        "peak_gflop_per_s": round(peak / 1e9, 1),
+        "floor_atoms_per_s": peak * atoms / flop,
     }
 
 
@@ -357,7 +260,7 @@ def _machine() -> str:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw atoms per second of every trainer, one panel a dataset and model."""
     pairs = drawing.by_dataset(table)
-    figure, axes = drawing.panels(len(pairs), TITLE, columns=2, size=(4.0, 1.7))
+    figure, axes = drawing.panels(len(pairs), TITLE, columns=2, size=(4.0, 2.1))
     for one, (dataset, model) in zip(axes, pairs, strict=True):
         part = table[(table.dataset == dataset) & (table.model == model)]
         _panel(one, part.iloc[::-1])
@@ -371,7 +274,8 @@ def draw(table: pd.DataFrame) -> Figure:
 def _panel(axes: Axes, part: pd.DataFrame) -> None:
     place = [float(y) for y in range(len(part))]
     rate, low, high = (part[name].to_numpy(float) / 1e3 for name in ("atoms_per_s", "min", "max"))
-    goal = GOAL * float(rate[list(part.trainer).index("schnetpack")])
+    times = GOALS[part.model.iloc[0]]
+    goal = times * float(rate[list(part.trainer).index("schnetpack")])
     width = 1.2 * max(float(high.max()), goal)
     axes.barh(place, rate, color=[COLOURS[name] for name in part.trainer], height=0.6)
     axes.hlines(place, low, high, color="#222222", lw=1.2)
@@ -379,32 +283,37 @@ def _panel(axes: Axes, part: pd.DataFrame) -> None:
         axes.text(float(end) + 0.02 * width, y, f"{ratio:.1f} ×", va="center", fontsize=8, zorder=3,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     axes.set_yticks(place, [TRAINERS[name] for name in part.trainer])
-    drawing.guide(axes, goal, f"{GOAL:g} ×", horizontal=False)
+    drawing.guide(axes, goal, f"{times:g} ×", horizontal=False)
     axes.set_xlim(0, width)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write ``training.csv``, ``.svg`` and ``.png`` into a folder."""
+    """Write ``training.csv``, ``.svg`` and ``.png``, and tables of groups and parts of a step."""
     folder = Path((sys.argv[1:] if arguments is None else arguments)[0])
-    parts = []
+    trained: list[pd.DataFrame] = []
+    groups: list[pd.DataFrame] = []
+    parts: list[pd.DataFrame] = []
     for dataset in DATASETS:
         spec = load(DatasetSpec, f"config/datasets/{dataset}.yaml")
         structures, _ = generate_part(spec, "smoke")
-        for model in MODELS:
-            parts.append(
-                benchmark(structures, dataset, load(ModelSpec, f"config/models/{model}.yaml"))
-            )
+        models = [load(ModelSpec, f"config/models/{model}.yaml") for model in MODELS]
+        trained += [benchmark(structures, dataset, model) for model in models]
+        groups += [step.groups(structures, dataset, model) for model in models]
+        parts += [step.parts(structures, dataset, model) for model in models]
     with wording.called(read_names(Path("config"))):
-        write(pd.concat(parts, ignore_index=True), folder)
+        write(step.joined(trained), step.joined(groups), step.joined(parts), folder)
     return 0
 
 
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write the table and its figure."""
-    write_table(folder / "training.csv", table)
+def write(trained: pd.DataFrame, groups: pd.DataFrame, parts: pd.DataFrame, folder: Path) -> None:
+    """Write the tables and the figure; of groups and parts only where there is a compiler."""
+    write_table(folder / "training.csv", trained)
+    for name, table in (("groups", groups), ("parts", parts)):
+        if len(table):
+            write_table(folder / f"training_{name}.csv", table)
     with drawing.styled():
         drawing.save(
-            draw(table), {kind: str(folder / f"training.{kind}") for kind in ("svg", "png")}
+            draw(trained), {kind: str(folder / f"training.{kind}") for kind in ("svg", "png")}
         )
 
 

@@ -66,7 +66,7 @@ def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        waiting += [*_imports(path), name.rpartition(".")[0]]
+        waiting += [*_code(path).imports, name.rpartition(".")[0]]
     return found
 
 
@@ -87,44 +87,46 @@ def _tree(path: Path) -> ast.Module:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What a digest needs of a file: parsed once, as that is what a plan's digests cost."""
+class _Code:
+    """What a file says: read once, since a job asks for it and takes a second in all."""
 
-    imports: tuple[ast.Import | ast.ImportFrom, ...]
-    plain: str
-    """Digest of the code without comments, docstrings and imports of this package, and of C."""
+    plain: str  # without comments, docstrings and imports of this package
+    imports: tuple[str, ...]  # dotted names, those that may be one included
+    own: tuple[tuple[str, str, str], ...]  # module of this package, name, known as
 
 
 @cache
-def _read(path: Path) -> _Read:
+def _code(path: Path) -> _Code:
+    """Read a file of the package.
+
+    Files of C whose names begin with that of the module, which it compiles, are part of it.
+    """
     tree = _tree(path)
-    imports = tuple(n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom))
-    tree.body = [node for node in tree.body if not _is_shown(node)]
-    return _Read(imports, _hashed(" ".join([ast.dump(_Plain().visit(tree)), *_compiled(path)])))
-
-
-@cache
-def _imports(path: Path) -> list[str]:
-    names = []
-    for node in _read(path).imports:
+    imports, own = [], []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif node.module and node.level == 0:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            if _is_own(node):
+                own += [(node.module, a.name, a.asname or a.name) for a in node.names]
+    tree.body = [node for node in tree.body if not _is_shown(node)]
+    compiled = sorted(path.parent.glob(f"{path.stem}*.c"))
+    beside = "\n".join(source.read_text(encoding="utf-8") for source in compiled)
+    words = re.sub(r"/\*.*?\*/", " ", beside, flags=re.DOTALL).split(" ")
+    plain = " ".join([ast.dump(_Plain().visit(tree)), *filter(None, words)])
+    return _Code(plain, tuple(imports), tuple(own))
 
 
 @cache
 def _linked(path: Path) -> str:
     """Return the digest of a file's code, with what its imports lead to in their places."""
-    return _hashed("\n".join([_read(path).plain, *sorted(_links(path))]))
+    return _hashed("\n".join([_code(path).plain, *sorted(_links(path))]))
 
 
-def _compiled(path: Path) -> list[str]:
-    """Return the words of the file of C with the name of a module, which the module compiles."""
-    beside = path.with_suffix(".c")
-    text = beside.read_text(encoding="utf-8") if beside.is_file() else ""
-    return [*filter(None, re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL).split(" "))]
+@cache
+def _plain_digest(path: Path) -> str:
+    return _hashed(_code(path).plain)
 
 
 def _is_shown(node: ast.stmt) -> bool:
@@ -133,14 +135,11 @@ def _is_shown(node: ast.stmt) -> bool:
 
 
 def _links(path: Path) -> Iterator[str]:
-    for node in _read(path).imports:
-        if isinstance(node, ast.ImportFrom) and _is_own(node):
-            for alias in node.names:
-                inner = _file(f"{node.module}.{alias.name}")
-                source = inner or _file(node.module or "")
-                name = "*module*" if inner else alias.name
-                known_as = alias.asname or alias.name
-                yield f"{known_as} {name} {_read(source).plain if source else node.module}"
+    for module, name, known_as in _code(path).own:
+        inner = _file(f"{module}.{name}")
+        source = inner or _file(module)
+        named = "*module*" if inner else name
+        yield f"{known_as} {named} {_plain_digest(source) if source else module}"
 
 
 def _hashed(text: str) -> str:

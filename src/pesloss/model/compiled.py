@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,19 +40,26 @@ def instruction_set() -> str:
     return found if found in ARCHITECTURES else "plain"
 
 
-def library(source: Path, dtype: torch.dtype, instructions: str | None = None) -> ctypes.CDLL:
-    """Return the compiled ``source`` for tensors of ``dtype``.
+def library(
+    sources: Sequence[Path],
+    dtype: torch.dtype,
+    instructions: str | None = None,
+    defined: Sequence[str] = (),
+) -> ctypes.CDLL:
+    """Return the compiled ``sources``, one after the other, for tensors of ``dtype``.
 
     A library in the cache is loaded only when it is what was written there, and by this user.
 
     Parameters
     ----------
-    source
-        A file of C beside a module. It is given ``REAL``, ``INT``, ``DOUBLE`` and ``VBYTES``.
+    sources
+        Files of C. They are given ``REAL``, ``INT``, ``DOUBLE`` and ``VBYTES``.
     dtype
         float32 or float64.
     instructions
         A key of `VECTORS`; left out: `instruction_set`.
+    defined
+        What else they are given.
 
     Raises
     ------
@@ -59,7 +67,8 @@ def library(source: Path, dtype: torch.dtype, instructions: str | None = None) -
         Where it cannot be compiled or loaded.
     """
     compiler, flags = _compiler(), _flags(dtype, instructions or instruction_set())
-    folder, text = _kept_in(), source.read_bytes()
+    flags += [f"-D{name}" for name in defined]
+    folder, text = _kept_in(), b"\n".join(source.read_bytes() for source in sources)
     key = _key(compiler, flags, text)
     if folder is not None:
         for path in sorted(folder.glob(f"{key}-*.so")):

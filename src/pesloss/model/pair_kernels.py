@@ -29,7 +29,7 @@ OPERANDS = {
 def load(dtype: torch.dtype) -> dict[str, Any] | None:
     """Return the loops for tensors of ``dtype``; None where they cannot be compiled or loaded."""
     try:
-        library = compiled.library(SOURCE, dtype)
+        library = compiled.library([SOURCE], dtype)
     except compiled.NotCompiled:
         return None
     loops = {name: getattr(library, name) for name in OPERANDS}
@@ -47,7 +47,7 @@ def described(device: torch.device = CPU) -> str:
     if load(torch.float32):
         return "compiled C"
     try:
-        compiled.library(SOURCE, torch.float32)
+        compiled.library([SOURCE], torch.float32)
     except compiled.NotCompiled as reason:
         return f"torch, for want of compiled loops ({reason})"
     return "torch"

@@ -18,7 +18,7 @@ from pesloss.data.graphs import Graphs
 from pesloss.model import compiled, pair_kernels
 from pesloss.model.batches import Batcher
 from pesloss.model.potential import Potential
-from pesloss.training import schnet_step
+from pesloss.training import compiled_step
 from pesloss.training.adam import Adam
 from pesloss.training.objective import Objective
 from pesloss.training.predicting import predict
@@ -118,10 +118,14 @@ class InTorch(Learners):
     """Models one after the other in torch, on any device."""
 
     def __init__(
-        self, models: Sequence[Potential], objectives: Sequence[Objective], shared: Shared
+        self,
+        models: Sequence[Potential],
+        objectives: Sequence[Objective],
+        shared: Shared,
+        fused: bool = True,
     ) -> None:
         super().__init__(models, objectives, shared)
-        self.optimizers = [Adam(model.parameters()) for model in models]
+        self.optimizers = [Adam(model.parameters(), fused=fused) for model in models]
 
     def step(self, members: Sequence[int], chosen: NDArray[np.int64], rate: float) -> list[Taken]:
         """Take one step of every model whose loss is finite, and add its terms to its signal."""
@@ -186,7 +190,7 @@ def torch_step(
 
 
 class InC(Learners):
-    """SchNets on the processor, stacked, in C."""
+    """Stack on the processor, stacked, in C."""
 
     def __init__(
         self,
@@ -194,11 +198,11 @@ class InC(Learners):
         objectives: Sequence[Objective],
         shared: Shared,
         instructions: str | None = None,
+        clock: bool = False,
     ) -> None:
         super().__init__(models, objectives, shared)
-        self.stack = schnet_step.SchNets(
-            models, objectives, shared.graphs, shared.batcher, shared.batch_size, instructions
-        )
+        given = (shared.graphs, shared.batcher, shared.batch_size, instructions, clock)
+        self.stack = compiled_step.Stack(models, objectives, *given)
         self.signals = [LossSignal(of_one) for of_one in self.stack.total]
 
     def step(self, members: Sequence[int], chosen: NDArray[np.int64], rate: float) -> list[Taken]:
@@ -262,12 +266,11 @@ def learners(
 
 def hindrance(model: Potential, device: torch.device) -> str | None:
     """Return why a model is not trained in C; None when it is."""
-    if type(model) is not Potential or type(model.representation).__name__ != "SchNet":
-        return ""
-    if device.type != "cpu":
+    kind = compiled_step.KINDS.get(type(model.representation).__name__)
+    if type(model) is not Potential or kind is None or device.type != "cpu":
         return ""
     try:
-        schnet_step.library(model.local_energy_scale.dtype)
+        compiled_step.library(kind, model.local_energy_scale.dtype)
     except compiled.NotCompiled as reason:
         return str(reason)
     return None

@@ -1,4 +1,4 @@
-"""SchNet's training step in C: several models that share their batches, one call a step.
+"""A training step in C: several models that share their batches, one call a step.
 
 The models differ in their weights and losses alone. Each of them is computed as though it were
 alone, so that it has the same bits whoever is trained beside it.
@@ -24,14 +24,10 @@ from pesloss.model.batches import Batcher, each_once
 from pesloss.model.potential import Potential
 from pesloss.training.objective import Objective
 
-SOURCE = Path(__file__).with_suffix(".c")
+HERE = Path(__file__)
 METRICS = {"mse": 0, "mae": 1, "huber": 2}
-FILTERS = ("filter_network.0", "filter_network.1")
-BLOCK = (
-    *(f"{layer}.{part}" for layer in FILTERS for part in ("weight", "bias")),
-    "in2f.weight", "f2out.0.weight", "f2out.0.bias", "f2out.1.weight", "f2out.1.bias",
-)  # fmt: skip
-READOUT = tuple(f"readout.outnet.{layer}.{part}" for layer in (0, 1) for part in ("weight", "bias"))
+KINDS = {"SchNet": "schnet", "PaiNN": "painn"}
+"""Potentials that are trained in C, by the name of SchNetPack's class."""
 
 _Integer, _Real, _Pointer = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
@@ -40,6 +36,7 @@ class _Network(ctypes.Structure):
     _fields_ = (
         *((name, _Integer) for name in ("features", "radial", "hidden", "blocks", "size")),
         *((name, _Pointer) for name in ("at", "mask", "centres", "exponents", "scale")),
+        ("epsilon", _Real),
     )
 
 
@@ -75,44 +72,78 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
 }
 
 
+PARTS = (
+    "batches", "filters", "filters backwards", "sums over pairs", "products of atoms", "losses",
+    "Adam",
+)  # fmt: skip
+"""What the time of a step is divided into, in the order of the C code."""
+
+
 @cache
-def library(dtype: torch.dtype, instructions: str | None = None) -> ctypes.CDLL:
-    """Return the compiled step; see `pesloss.model.compiled.library`."""
-    found = compiled.library(SOURCE, dtype, instructions)
+def library(
+    kind: str, dtype: torch.dtype, instructions: str | None = None, clock: bool = False
+) -> ctypes.CDLL:
+    """Return the compiled step, with ``clock`` one that keeps its time in an array ``spent``.
+
+    Parameters
+    ----------
+    kind
+        A value of `KINDS`.
+    dtype, instructions
+        See `pesloss.model.compiled.library`.
+    clock
+        Whether time is kept.
+
+    Raises
+    ------
+    pesloss.model.compiled.NotCompiled
+        Where it cannot be compiled or loaded.
+    """
+    sources = [HERE.with_name(f"{HERE.stem}{part}.c") for part in ("", f"_{kind}", "_end")]
+    found = compiled.library(sources, dtype, instructions, ("CLOCK",) * clock)
     for name, (arguments, result) in _CALLS.items():
         call = getattr(found, name)
         call.argtypes, call.restype = arguments, result
     return found
 
 
-class Weight(NamedTuple):
-    """Where a weight of a model lies in the vector of all of them."""
+class Part(NamedTuple):
+    """A rectangle of a weight; vectors are matrices of one row."""
 
     name: str
-    shape: tuple[int, ...]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def of(self, weight: Tensor) -> Tensor:
+        """Return the rectangle as a view of the weight."""
+        matrix = weight if weight.dim() == 2 else weight[None]
+        return matrix[slice(*self.rows), slice(*self.columns)]
+
+
+class Slot(NamedTuple):
+    """Where a part of a weight lies in the vector of all of them."""
+
+    part: Part
     start: int
     width: int  # of a row, padded
 
     def of(self, flat: Tensor) -> Tensor:
-        """Return the weight (K, …) as a view of vectors (K, n)."""
-        rows, columns = (1, *self.shape)[-2:]
+        """Return the part (K, rows, columns) as a view of vectors (K, n)."""
+        rows, columns = (end - start for start, end in (self.part.rows, self.part.columns))
         place = flat[:, self.start : self.start + rows * self.width]
-        return place.view(len(flat), rows, self.width)[..., :columns].view(len(flat), *self.shape)
+        return place.view(len(flat), rows, self.width)[..., :columns]
 
 
-def layout(shapes: dict[str, tuple[int, ...]], n_blocks: int, pad: int) -> tuple[list[Weight], int]:
-    """Return where each weight of a SchNet lies, in the order of the C code, and the length.
+def layout(parts: Sequence[Part], vectors: set[str], pad: int) -> tuple[list[Slot], int]:
+    """Return where parts of weights lie, one after the other, and the length.
 
-    Both widths of a matrix are rounded up to a multiple of ``pad``.
+    Both widths of a matrix are rounded up to a multiple of ``pad``, of a vector its length.
     """
-    blocks = (f"representation.interactions.{block}." for block in range(n_blocks))
-    names = ["representation.embedding.weight", *(b + part for b in blocks for part in BLOCK)]
     found, end = [], 0
-    for name in (*names, *READOUT):
-        shape = tuple(shapes[name])
-        rows, width = (1, *shape)[-2:]
-        found.append(Weight(name, shape, end, _up(width, pad)))
-        end += (rows if len(shape) == 1 else _up(rows, pad)) * _up(width, pad)
+    for part in parts:
+        rows, width = (stop - start for start, stop in (part.rows, part.columns))
+        found.append(Slot(part, end, _up(width, pad)))
+        end += (rows if part.name in vectors else _up(rows, pad)) * _up(width, pad)
     return found, end
 
 
@@ -120,8 +151,62 @@ def _up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-class SchNets:
-    """K SchNets of the same shape with Adam's moments, on one dataset.
+Shapes = dict[str, tuple[int, ...]]
+_LINEAR = ("weight", "bias")
+_READOUT = [f"readout.outnet.{layer}.{part}" for layer in (0, 1) for part in _LINEAR]
+
+
+def _schnet(shapes: Shapes, n_blocks: int) -> list[Part]:
+    """Return the weights of a SchNet in the order of the C code."""
+    layers = ("filter_network.0", "filter_network.1", "in2f", "f2out.0", "f2out.1")
+    names = [f"{layer}.{part}" for layer in layers for part in _LINEAR]
+    names.remove("in2f.bias")
+    blocks = (f"representation.interactions.{block}." for block in range(n_blocks))
+    every = ["representation.embedding.weight", *(b + name for b in blocks for name in names)]
+    return [_whole(name, shapes) for name in (*every, *_READOUT)]
+
+
+def _painn(shapes: Shapes, n_blocks: int) -> list[Part]:
+    """Return the weights of a PaiNN in the order of the C code, in squares of features."""
+    whole = "representation."
+    parts = [_whole(f"{whole}embedding.weight", shapes)]
+    parts += _pieces(f"{whole}filter_net", shapes, 3 * n_blocks)
+    for block in range(n_blocks):
+        context = f"{whole}interactions.{block}.interatomic_context_net"
+        mixing = f"{whole}mixing.{block}"
+        parts += [_whole(f"{context}.0.{part}", shapes) for part in _LINEAR]
+        parts += _pieces(f"{context}.1", shapes, 3)
+        parts += _pieces(f"{mixing}.mu_channel_mix", shapes, 2)
+        inner = f"{mixing}.intraatomic_context_net"
+        rows, columns = shapes[f"{inner}.0.weight"]
+        ends = (0, columns // 2, columns)
+        parts += [Part(f"{inner}.0.weight", (0, rows), ends[k : k + 2]) for k in (0, 1)]
+        parts += [_whole(f"{inner}.0.bias", shapes), *_pieces(f"{inner}.1", shapes, 3)]
+    return parts + [_whole(name, shapes) for name in _READOUT]
+
+
+def _whole(name: str, shapes: Shapes) -> Part:
+    rows, columns = (1, *shapes[name])[-2:]
+    return Part(name, (0, rows), (0, columns))
+
+
+def _pieces(layer: str, shapes: Shapes, number: int) -> list[Part]:
+    """Divide the outputs of a layer: for each part its weights and, where there are any, biases."""
+    rows, columns = shapes[f"{layer}.weight"]
+    n, found = rows // number, []
+    for k in range(number):
+        span = (k * n, (k + 1) * n)
+        found.append(Part(f"{layer}.weight", span, (0, columns)))
+        if f"{layer}.bias" in shapes:
+            found.append(Part(f"{layer}.bias", (0, 1), span))
+    return found
+
+
+_PARTS = {"schnet": _schnet, "painn": _painn}
+
+
+class Stack:
+    """K potentials of the same kind and shape with Adam's moments, on one dataset.
 
     Attributes
     ----------
@@ -147,14 +232,17 @@ class SchNets:
         batcher: Batcher,
         batch_size: int,
         instructions: str | None = None,
+        clock: bool = False,
     ) -> None:
         first = models[0]
         self.dtype = first.local_energy_scale.dtype
-        self.library = library(self.dtype, instructions)
-        shapes = {name: tuple(value.shape) for name, value in first.named_parameters()}
+        kind = KINDS[type(first.representation).__name__]
+        self.library = library(kind, self.dtype, instructions, clock)
+        self.shapes = {name: tuple(value.shape) for name, value in first.named_parameters()}
         blocks = len(first.representation.interactions)
         self.pad = _padding(self.dtype, instructions or compiled.instruction_set())
-        self.layout, size = layout(shapes, blocks, self.pad)
+        vectors = {name for name, shape in self.shapes.items() if len(shape) == 1}
+        self.layout, size = layout(_PARTS[kind](self.shapes, blocks), vectors, self.pad)
         self.weights, self.gradient, self.mean, self.square = (
             torch.zeros(len(models), size, dtype=self.dtype) for _ in range(4)
         )
@@ -174,25 +262,25 @@ class SchNets:
 
     def _network_of(self, model: Potential, blocks: int, size: int) -> _Network:
         basis = model.representation.radial_basis
-        shape = {weight.name: weight.shape for weight in self.layout}
         mask = torch.zeros(1, size, dtype=self.dtype)
-        for weight in self.layout:
-            weight.of(mask)[:] = 1
+        for slot in self.layout:
+            slot.of(mask)[:] = 1
         radial = _up(len(basis.offsets), self.pad)
         numbers = torch.zeros(2, radial, dtype=self.dtype)
         numbers[0, : len(basis.offsets)] = basis.offsets
         numbers[1, : len(basis.offsets)] = -0.5 / basis.widths.square()
-        at = np.array([weight.start for weight in self.layout], dtype=np.int64)
+        at = np.array([slot.start for slot in self.layout], dtype=np.int64)
         return _Network(
-            _up(shape["representation.embedding.weight"][1], self.pad),
+            _up(self.shapes["representation.embedding.weight"][1], self.pad),
             radial,
-            _up(shape["readout.outnet.0.weight"][0], self.pad),
+            _up(self.shapes["readout.outnet.0.weight"][0], self.pad),
             blocks,
             size,
             self._keep(at),
             self._keep(mask) if bool((mask == 0).any()) else None,
             *(self._keep(row.contiguous()) for row in numbers),
             self._keep(model.local_energy_scale.detach().clone()),
+            _epsilon(model),
         )
 
     def _dataset_of(
@@ -258,13 +346,16 @@ class SchNets:
     def load(self, k: int, state: Mapping[str, Tensor], into: Tensor | None = None) -> None:
         """Take the weights of member ``k``, or its part of ``into`` (K, n), by their names."""
         flat = (self.weights if into is None else into)[k : k + 1]
-        for weight in self.layout:
-            weight.of(flat)[0] = state[weight.name]
+        for slot in self.layout:
+            slot.of(flat)[0] = slot.part.of(state[slot.part.name])
 
     def named(self, k: int, values: Tensor | None = None) -> dict[str, Tensor]:
         """Return the weights of member ``k``, or its part of ``values`` (K, n), by their names."""
         flat = (self.weights if values is None else values)[k : k + 1]
-        return {weight.name: weight.of(flat)[0].clone() for weight in self.layout}
+        found = {name: flat.new_zeros(shape) for name, shape in self.shapes.items()}
+        for slot in self.layout:
+            slot.part.of(found[slot.part.name])[:] = slot.of(flat)[0]
+        return found
 
     # What C does, to the members that are named
 
@@ -317,6 +408,11 @@ class SchNets:
         self._call("signals", chosen, members, _address(norms))
         return norms
 
+    def spent(self) -> dict[str, float]:
+        """Return the seconds of each part since the library was loaded, where it has a clock."""
+        found = (ctypes.c_double * len(PARTS)).in_dll(self.library, "spent")
+        return dict(zip(PARTS, found, strict=True))
+
     def _call(
         self, name: str, chosen: NDArray[np.int64], members: Sequence[int], *more: float
     ) -> None:
@@ -329,6 +425,12 @@ class SchNets:
 
 def _address(values: NDArray[Any] | Tensor) -> int:
     return int(values.data_ptr() if isinstance(values, Tensor) else values.ctypes.data)
+
+
+def _epsilon(model: Potential) -> float:
+    """Return what keeps PaiNN's norms of vectors from zero."""
+    mixing = getattr(model.representation, "mixing", None)
+    return float(mixing[0].epsilon) if mixing else 0.0
 
 
 def _padding(dtype: torch.dtype, instructions: str) -> int:
