@@ -64,6 +64,10 @@ def test_members_that_are_done_are_left_alone(train: TrainGroup) -> None:
     files[1].weights.write_bytes(b"other")
     outcomes, _ = train("a", RUNS[:3])
     assert [outcome.state for outcome in outcomes] == ["done", "trained", "done"]
+    left = files[0].record.parents[6] / "unfinished.pt"
+    left.touch()  # by a job that was killed after its last record
+    outcomes, _ = train("a", RUNS[:3])
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3
 
 
 def test_a_member_that_diverges_fails_alone_and_is_named(

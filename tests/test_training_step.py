@@ -105,7 +105,7 @@ def gradients_in_torch(training: Training, index: np.ndarray[Any, Any]) -> dict[
 def test_predictions_and_gradients_are_those_of_schnetpacks_own_pass(
     tiny: Tiny, dtype: torch.dtype, instructions: str, potential: str, widths: str
 ) -> None:
-    precision = 1e-12 if dtype == torch.float64 else 3e-5
+    precision, of_gradient = (1e-12, 3e-12) if dtype == torch.float64 else (3e-5, 3e-4)
     trainings = trainings_of(tiny, LOSSES, dtype, potential, WIDTHS[widths])
     stack, members = stack_of(trainings, instructions), range(len(trainings))
     index = np.array([4, 9, 3, 0, 31, 14])  # crystals with images of their own atoms, clusters
@@ -119,7 +119,7 @@ def test_predictions_and_gradients_are_those_of_schnetpacks_own_pass(
         whole = max(float(g.norm()) for g in gradients.values())
         whole *= 1e-3 if dtype == torch.float64 else 1  # a bias may be a sum that cancels
         for name, gradient in gradients.items():
-            assert distance(named[name], gradient, whole) < 10 * precision, name
+            assert distance(named[name], gradient, whole) < of_gradient, name
         batch = training.batcher(index[:4])
         prediction = training.model(batch)
         energy = training.objective.energy_terms(batch, prediction).detach()
