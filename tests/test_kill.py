@@ -52,7 +52,7 @@ PATIENCE = 600  # seconds; a machine may be busy
 
 
 def without_measurements(name: str, content: bytes) -> bytes:
-    """What has to be the same in two runs: all but times, memory and commit."""
+    """What has to be the same in two runs: all but times, memory, commit and who was beside."""
     if name.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = sorted(archive.namelist())

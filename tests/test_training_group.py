@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import RUN, RunTiny, Tiny, failure, files_in
+from conftest import RUN, RunTiny, Tiny, failure, files_in, in_torch
 
 from pesloss.job.files import read_json
 from pesloss.spec.run import Run
@@ -64,6 +64,10 @@ def test_members_that_are_done_are_left_alone(train: TrainGroup) -> None:
     files[1].weights.write_bytes(b"other")
     outcomes, _ = train("a", RUNS[:3])
     assert [outcome.state for outcome in outcomes] == ["done", "trained", "done"]
+    left = files[0].record.parents[6] / "unfinished.pt"
+    left.touch()  # by a job that was killed after its last record
+    outcomes, _ = train("a", RUNS[:3])
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3
 
 
 def test_a_member_that_diverges_fails_alone_and_is_named(
@@ -106,6 +110,46 @@ def test_a_group_that_is_cut_off_goes_on_to_the_same_bytes(train: TrainGroup) ->
             train("cut", RUNS, checkpoint_seconds=0.0, watch=until(stop))
     _, resumed = train("cut", RUNS)
     assert all(same(one, other) for one, other in zip(unbroken, resumed, strict=True))
+
+
+def test_a_checkpoint_of_steps_in_c_is_void_in_torch(
+    train: TrainGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(steps: range) -> Iterator[int]:
+        yield from steps[:5]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", RUNS[:2], checkpoint_seconds=0.0, watch=stop)
+    in_torch(monkeypatch)
+    said: list[str] = []
+    outcomes, files = train("cut", RUNS[:2], say=said.append)
+    assert [outcome.state for outcome in outcomes] == ["trained"] * 2
+    assert "not gone on from, the training starts anew" in said[1]
+    assert "; step: torch, " in said[0]
+    _, whole = train("whole", RUNS[:2])
+    assert all(same(one, other) for one, other in zip(files, whole, strict=True))
+
+
+def test_members_go_on_from_where_another_grouping_left_them(train: TrainGroup) -> None:
+    """Two were cut off at the fifth step; the third begins."""
+
+    def stop(steps: range) -> Iterator[int]:
+        yield from steps[:5]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", RUNS[:2], checkpoint_seconds=0.0, watch=stop)
+    passed: list[int] = []
+
+    def watch(steps: range) -> Iterator[int]:
+        passed.append(len(steps))
+        yield from steps
+
+    _, files = train("cut", RUNS[1:], watch=watch)
+    assert passed == [12, 7]
+    _, whole = train("whole", RUNS[1:])
+    assert all(same(one, other) for one, other in zip(files, whole, strict=True))
 
 
 def test_a_record_says_how_many_were_trained_together(train: TrainGroup) -> None:

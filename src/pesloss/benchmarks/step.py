@@ -177,8 +177,10 @@ def parts(
     Returns
     -------
     DataFrame
-        One row per instruction set and part: milliseconds of a step of one member on the clock,
-        and their share. What Python takes is the rest of what a step takes.
+        One row per instruction set and part: milliseconds of a step of one member, and their
+        share. What Python takes is the rest of what a step takes. Shares are those on the clock,
+        milliseconds those of the processor in all divided by them: reading the processor's own
+        clock would take as long as some parts do.
     """
     members, rows = trainings(structures, dataset, model, size, number), []
     for instructions in instruction_sets():
@@ -187,8 +189,7 @@ def parts(
         with one_thread(), as_jobs_are():
             epoch()
             before, started = learners.stack.spent(), time.perf_counter()
-            for _ in range(n_epochs):
-                epoch()
+            processor = sum(epoch()[1] for _ in range(n_epochs))
             whole = time.perf_counter() - started
         found = {name: s - before[name] for name, s in learners.stack.spent().items()}
         found["Python"] = whole - sum(found.values())
@@ -201,7 +202,7 @@ def parts(
                     "instructions": instructions,
                     "members": number,
                     "part": name,
-                    "ms_per_step": 1e3 * seconds / steps,
+                    "ms_per_step": 1e3 * seconds / whole * processor / steps,
                     "share": seconds / whole,
                 }
             )

@@ -306,7 +306,7 @@ INLINE void outer_of(int64_t rows, int64_t tall, const REAL *a, const REAL *b, c
   }
 }
 /* out (tall, wide) += a^T b with a (rows, tall) and b (rows, wide) */
-static void outer(int64_t rows, int64_t tall, const REAL *a, const REAL *b, int64_t wide, REAL *out) {
+static inline void outer(int64_t rows, int64_t tall, const REAL *a, const REAL *b, int64_t wide, REAL *out) {
   outer_of(rows, tall, a, b, 0, 0, wide, out);
 }
 /* out += a^T b + c^T d */

@@ -179,8 +179,8 @@ def _painn(shapes: Shapes, n_blocks: int) -> list[Part]:
         parts += _pieces(f"{mixing}.mu_channel_mix", shapes, 2)
         inner = f"{mixing}.intraatomic_context_net"
         rows, columns = shapes[f"{inner}.0.weight"]
-        ends = (0, columns // 2, columns)
-        parts += [Part(f"{inner}.0.weight", (0, rows), ends[k : k + 2]) for k in (0, 1)]
+        halves = ((0, columns // 2), (columns // 2, columns))
+        parts += [Part(f"{inner}.0.weight", (0, rows), half) for half in halves]
         parts += [_whole(f"{inner}.0.bias", shapes), *_pieces(f"{inner}.1", shapes, 3)]
     return parts + [_whole(name, shapes) for name in _READOUT]
 
@@ -291,6 +291,7 @@ class Stack:
             batcher.numbers, batcher.first, batcher.second,
         )  # fmt: skip
         start = torch.repeat_interleave(batcher.first_atom, batcher.n_pairs)
+        _check_pairs(graphs, batcher)
         ends = [graphs.positions[(start + end).numpy()] for end in (batcher.first, batcher.second)]
         vector = ends[1] - ends[0] + graphs.offset[each_once(graphs)]
         length = np.linalg.norm(vector, axis=1)
@@ -425,6 +426,19 @@ class Stack:
 
 def _address(values: NDArray[Any] | Tensor) -> int:
     return int(values.data_ptr() if isinstance(values, Tensor) else values.ctypes.data)
+
+
+def _check_pairs(graphs: Graphs, batcher: Batcher) -> None:
+    """Refuse pairs of atoms that are not there, which C would look for all the same."""
+    sizes = torch.repeat_interleave(batcher.n_atoms, batcher.n_pairs)
+    wrong = torch.zeros_like(sizes, dtype=torch.bool)
+    for end in (batcher.first, batcher.second):
+        wrong |= (end < 0) | (end >= sizes)
+    if bool(wrong.any()):
+        pair = int(wrong.nonzero()[0])
+        owner = int(torch.searchsorted(batcher.first_pair + batcher.n_pairs, pair, right=True))
+        name = graphs.structure[owner]
+        raise PeslossError(f"graphs: structure {name} has a neighbour pair of an atom it lacks")
 
 
 def _epsilon(model: Potential) -> float:

@@ -105,7 +105,7 @@ static void turn_all(const network *net, const REAL *w, REAL *t) {
 #define EACH_ATOM(a) \
   for (int64_t i = 0; i < (a); i++) \
     for (int64_t v = 0, e = i * f, g = 3 * i * f; v < f; v += VL, e += VL, g += VL)
-#define EACH_C for (int64_t c = 0, o = g; c < 3; c++, o += f)
+#define EACH_C for (int64_t c = 0, row = g; c < 3; c++, row += f)
 
 /* --- sums over pairs: symmetric for filters of features and of vectors, with the direction u, which
  * changes sign, for filters from features to vectors; `deep` tells whether there are vectors yet */
@@ -341,8 +341,8 @@ static void mix(const network *net, block *b, int64_t l, int64_t a, const REAL *
   EACH_ATOM(a) {
     vec squares = eps, both = {0}, root;
     EACH_C {
-      squares += AT(b->v + o) * AT(b->v + o);
-      both += AT(b->v + o) * AT(b->w + o);
+      squares += AT(b->v + row) * AT(b->v + row);
+      both += AT(b->v + row) * AT(b->w + row);
     }
     for (int x = 0; x < VL; x++) root[x] = DOUBLE ? sqrt(squares[x]) : sqrtf(squares[x]);
     TO(b->n + e) = root;
@@ -371,14 +371,14 @@ static void mix_g(space *s, block *b, int64_t l, int64_t a, const REAL *w) {
   const network *net = s->net;
   const int64_t f = net->features, *at = block_at(net, l);
   const int last = l + 1 == net->blocks;
-  own *o_ = s->own;
+  own *o = s->own;
   EACH(a * f) {
-    TO(o_->gs + e) = AT(b->gq2 + e) * AT(b->dx + e);
+    TO(o->gs + e) = AT(b->gq2 + e) * AT(b->dx + e);
     TO(b->gdx + e) = AT(b->gq2 + e) * AT(b->vw + e);
   }
   if (!last) EACH_ATOM(a) {
     vec sum = {0};
-    EACH_C sum += AT(b->gmu2 + o) * AT(b->w + o);
+    EACH_C sum += AT(b->gmu2 + row) * AT(b->w + row);
     TO(b->gdm + e) = sum;
   }
   product(a, f, b->gq2, w + at[KQ], f, 0, b->gk);
@@ -389,7 +389,7 @@ static void mix_g(space *s, block *b, int64_t l, int64_t a, const REAL *w) {
   product_added(a, f, b->ga2, w + at[DQ], f, 0, b->gq1);
   product(a, f, b->ga2, w + at[DN], f, 0, b->gn);
   EACH_ROW3(a) {
-    vec v_ = AT(b->v + g), w_ = AT(b->w + g), gs = AT(o_->gs + e);
+    vec v_ = AT(b->v + g), w_ = AT(b->w + g), gs = AT(o->gs + e);
     TO(b->gv + g) = gs * w_ + AT(b->gn + e) / AT(b->n + e) * v_;
     TO(b->gw + g) = last ? gs * v_ : gs * v_ + AT(b->dm + e) * AT(b->gmu2 + g);
   }
@@ -407,8 +407,8 @@ static void context_g(space *s, block *b, int64_t l, int64_t a, const REAL *w) {
     EACH_ATOM(a) {
       vec sum = {0}, x = AT(b->xm + e);
       EACH_C {
-        sum += AT(b->gy + o) * AT(b->mu + o);
-        TO(b[-1].gmu2 + o) = AT(b->gmu1 + o) + x * AT(b->gy + o);
+        sum += AT(b->gy + row) * AT(b->mu + row);
+        TO(b[-1].gmu2 + row) = AT(b->gmu1 + row) + x * AT(b->gy + row);
       }
       TO(b->gxm + e) = sum;
     }
@@ -516,8 +516,8 @@ static void mix_t(const network *net, block *b, int64_t l, int64_t a, const REAL
   EACH_ATOM(a) {
     vec sum = {0}, both = {0};
     EACH_C {
-      sum += AT(b->v + o) * AT(b->tv + o);
-      both += AT(b->tv + o) * AT(b->w + o) + AT(b->v + o) * AT(b->tw + o);
+      sum += AT(b->v + row) * AT(b->tv + row);
+      both += AT(b->tv + row) * AT(b->w + row) + AT(b->v + row) * AT(b->tw + row);
     }
     TO(b->tn + e) = sum / AT(b->n + e);
     TO(b->tvw + e) = both;
@@ -540,83 +540,83 @@ static void mix_b(space *s, block *b, int64_t l, int64_t a, const REAL *w, REAL 
   const network *net = s->net;
   const int64_t f = net->features, *at = block_at(net, l);
   const int last = l + 1 == net->blocks;
-  own *o_ = s->own;
+  own *o = s->own;
   EACH(a * f)
-    TO(o_->bdx + e) = AT(o_->bq + e) * AT(b->vw + e) + AT(b->gq2 + e) * AT(b->tvw + e);
+    TO(o->bdx + e) = AT(o->bq + e) * AT(b->vw + e) + AT(b->gq2 + e) * AT(b->tvw + e);
   EACH_ATOM(a) {
-    vec gq = AT(b->gq2 + e), bq = AT(o_->bq + e), sum = {0};
+    vec gq = AT(b->gq2 + e), bq = AT(o->bq + e), sum = {0};
     vec bs = bq * AT(b->dx + e) + gq * AT(b->tdx + e), gs = gq * AT(b->dx + e);
     EACH_C {
-      vec v_ = AT(b->v + o), w_ = AT(b->w + o), tv = AT(b->tv + o), tw = AT(b->tw + o);
+      vec v_ = AT(b->v + row), w_ = AT(b->w + row), tv = AT(b->tv + row), tw = AT(b->tw + row);
       vec bw = v_ * bs + tv * gs;
-      TO(o_->bv + o) = w_ * bs + tw * gs;
+      TO(o->bv + row) = w_ * bs + tw * gs;
       if (!last) {
-        vec bm = AT(o_->bmu + o), gm = AT(b->gmu2 + o);
+        vec bm = AT(o->bmu + row), gm = AT(b->gmu2 + row);
         sum += w_ * bm + tw * gm;
         bw += AT(b->dm + e) * bm + AT(b->tdm + e) * gm;
       }
-      TO(o_->bw + o) = bw;
+      TO(o->bw + row) = bw;
     }
-    TO(o_->bdm + e) = sum;
+    TO(o->bdm + e) = sum;
   }
-  outer_twice(a, f, o_->bq, b->k, b->gq2, b->tk, f, grad + at[KQ]);
-  outer_twice(a, f, o_->bdx, b->k, b->gdx, b->tk, f, grad + at[KX]);
-  columns(a, f, o_->bq, grad + at[BKQ]);
-  columns(a, f, o_->bdx, grad + at[BKX]);
-  product(a, f, o_->bq, w + at[KQ], f, 0, o_->bk);
-  product_added(a, f, o_->bdx, w + at[KX], f, 0, o_->bk);
+  outer_twice(a, f, o->bq, b->k, b->gq2, b->tk, f, grad + at[KQ]);
+  outer_twice(a, f, o->bdx, b->k, b->gdx, b->tk, f, grad + at[KX]);
+  columns(a, f, o->bq, grad + at[BKQ]);
+  columns(a, f, o->bdx, grad + at[BKX]);
+  product(a, f, o->bq, w + at[KQ], f, 0, o->bk);
+  product_added(a, f, o->bdx, w + at[KX], f, 0, o->bk);
   if (!last) {
-    outer_twice(a, f, o_->bdm, b->k, b->gdm, b->tk, f, grad + at[KM]);
-    columns(a, f, o_->bdm, grad + at[BKM]);
-    product_added(a, f, o_->bdm, w + at[KM], f, 0, o_->bk);
+    outer_twice(a, f, o->bdm, b->k, b->gdm, b->tk, f, grad + at[KM]);
+    columns(a, f, o->bdm, grad + at[BKM]);
+    product_added(a, f, o->bdm, w + at[KM], f, 0, o->bk);
   }
   EACH(a * f)
-    TO(o_->ba + e) = AT(o_->bk + e) * AT(b->s2 + e) + AT(b->e2 + e) * AT(b->ta2 + e) * AT(b->gk + e);
-  outer_twice(a, f, o_->ba, b->q1, b->ga2, b->tq1, f, grad + at[DQ]);
-  outer_twice(a, f, o_->ba, b->n, b->ga2, b->tn, f, grad + at[DN]);
-  columns(a, f, o_->ba, grad + at[BD]);
-  product_added(a, f, o_->ba, w + at[DQ], f, 0, o_->bq);
-  product(a, f, o_->ba, w + at[DN], f, 0, o_->bn);
+    TO(o->ba + e) = AT(o->bk + e) * AT(b->s2 + e) + AT(b->e2 + e) * AT(b->ta2 + e) * AT(b->gk + e);
+  outer_twice(a, f, o->ba, b->q1, b->ga2, b->tq1, f, grad + at[DQ]);
+  outer_twice(a, f, o->ba, b->n, b->ga2, b->tn, f, grad + at[DN]);
+  columns(a, f, o->ba, grad + at[BD]);
+  product_added(a, f, o->ba, w + at[DQ], f, 0, o->bq);
+  product(a, f, o->ba, w + at[DN], f, 0, o->bn);
   EACH_ATOM(a) {
-    vec n = AT(b->n + e), bn = AT(o_->bn + e) / n, gn = AT(b->gn + e) / n, tn = AT(b->tn + e) / n;
-    EACH_C ADD(o_->bv + o, bn * AT(b->v + o) + gn * (AT(b->tv + o) - tn * AT(b->v + o)));
+    vec n = AT(b->n + e), bn = AT(o->bn + e) / n, gn = AT(b->gn + e) / n, tn = AT(b->tn + e) / n;
+    EACH_C ADD(o->bv + row, bn * AT(b->v + row) + gn * (AT(b->tv + row) - tn * AT(b->v + row)));
   }
-  outer_twice(3 * a, f, o_->bv, b->mu1, b->gv, b->tmu1, f, grad + at[UV]);
-  outer_twice(3 * a, f, o_->bw, b->mu1, b->gw, b->tmu1, f, grad + at[UW]);
-  if (last) product(3 * a, f, o_->bv, w + at[UV], f, 0, o_->bmu);
-  else product_added(3 * a, f, o_->bv, w + at[UV], f, 0, o_->bmu);
-  product_added(3 * a, f, o_->bw, w + at[UW], f, 0, o_->bmu);
+  outer_twice(3 * a, f, o->bv, b->mu1, b->gv, b->tmu1, f, grad + at[UV]);
+  outer_twice(3 * a, f, o->bw, b->mu1, b->gw, b->tmu1, f, grad + at[UW]);
+  if (last) product(3 * a, f, o->bv, w + at[UV], f, 0, o->bmu);
+  else product_added(3 * a, f, o->bv, w + at[UV], f, 0, o->bmu);
+  product_added(3 * a, f, o->bw, w + at[UW], f, 0, o->bmu);
 }
 
 /* o->bxq, o->bxd and o->by are there; o->bq and o->bmu, those of q1 and mu1, become those of q and mu */
 static void context_b(space *s, block *b, int64_t l, int64_t a, const REAL *w, REAL *grad) {
   const int64_t f = s->net->features, *at = block_at(s->net, l);
-  own *o_ = s->own;
-  outer_twice(a, f, o_->bxq, b->h, b->gxq, b->th, f, grad + at[CQ]);
-  outer_twice(a, f, o_->bxd, b->h, b->gxd, b->th, f, grad + at[CD]);
-  columns(a, f, o_->bxq, grad + at[BCQ]);
-  columns(a, f, o_->bxd, grad + at[BCD]);
-  product(a, f, o_->bxq, w + at[CQ], f, 0, o_->bh);
-  product_added(a, f, o_->bxd, w + at[CD], f, 0, o_->bh);
+  own *o = s->own;
+  outer_twice(a, f, o->bxq, b->h, b->gxq, b->th, f, grad + at[CQ]);
+  outer_twice(a, f, o->bxd, b->h, b->gxd, b->th, f, grad + at[CD]);
+  columns(a, f, o->bxq, grad + at[BCQ]);
+  columns(a, f, o->bxd, grad + at[BCD]);
+  product(a, f, o->bxq, w + at[CQ], f, 0, o->bh);
+  product_added(a, f, o->bxd, w + at[CD], f, 0, o->bh);
   if (l > 0) {
     EACH_ATOM(a) {
       vec sum = {0}, x = AT(b->xm + e), tx = AT(b->txm + e);
       EACH_C {
-        vec by = AT(o_->by + o), gy = AT(b->gy + o);
-        sum += AT(b->mu + o) * by + AT(b->tmu + o) * gy;
-        ADD(o_->bmu + o, x * by + tx * gy);
+        vec by = AT(o->by + row), gy = AT(b->gy + row);
+        sum += AT(b->mu + row) * by + AT(b->tmu + row) * gy;
+        ADD(o->bmu + row, x * by + tx * gy);
       }
-      TO(o_->bxm + e) = sum;
+      TO(o->bxm + e) = sum;
     }
-    outer_twice(a, f, o_->bxm, b->h, b->gxm, b->th, f, grad + at[CM]);
-    columns(a, f, o_->bxm, grad + at[BCM]);
-    product_added(a, f, o_->bxm, w + at[CM], f, 0, o_->bh);
+    outer_twice(a, f, o->bxm, b->h, b->gxm, b->th, f, grad + at[CM]);
+    columns(a, f, o->bxm, grad + at[BCM]);
+    product_added(a, f, o->bxm, w + at[CM], f, 0, o->bh);
   }
   EACH(a * f)
-    TO(o_->ba + e) = AT(o_->bh + e) * AT(b->s1 + e) + AT(b->e1 + e) * AT(b->ta1 + e) * AT(b->gh + e);
-  outer_twice(a, f, o_->ba, b->q, b->ga1, b->tq, f, grad + at[C0]);
-  columns(a, f, o_->ba, grad + at[BC0]);
-  product_added(a, f, o_->ba, w + at[C0], f, 0, o_->bq);
+    TO(o->ba + e) = AT(o->bh + e) * AT(b->s1 + e) + AT(b->e1 + e) * AT(b->ta1 + e) * AT(b->gh + e);
+  outer_twice(a, f, o->ba, b->q, b->ga1, b->tq, f, grad + at[C0]);
+  columns(a, f, o->ba, grad + at[BC0]);
+  product_added(a, f, o->ba, w + at[C0], f, 0, o->bq);
 }
 
 static void backward(space *s, const chunk *q, const REAL *w, const REAL *t, REAL *grad) {

@@ -160,7 +160,8 @@ def train_group(
     if waiting:
         kept = Checkpoint(checkpoint, group.shared_key, checkpoint_seconds, say)
         failures = group.train(waiting, kept, watch)
-        checkpoint.unlink(missing_ok=True)
+    if checkpoint.is_file():
+        checkpoint.unlink()
     return [_outcome(member, member in waiting, failures.get(member, "")) for member in members]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pesloss.data.graphs import Graphs
 from pesloss.model import compiled, pair_kernels
-from pesloss.model.batches import Batcher
+from pesloss.model.batches import Batch, Batcher
 from pesloss.model.potential import Potential
 from pesloss.training import compiled_step
 from pesloss.training.adam import Adam
@@ -168,7 +168,7 @@ class InTorch(Learners):
 
 
 def torch_step(
-    model: Potential, objective: Objective, batch: Any, optimizer: Adam, rate: float
+    model: Potential, objective: Objective, batch: Batch, optimizer: Adam, rate: float
 ) -> Taken:
     """Take one step of one model in torch, unless its loss is not finite."""
     prediction = model(batch)
