@@ -129,6 +129,24 @@ def test_a_run_that_diverges_leaves_the_others_whole_and_no_receipt(
         assert contents(tmp_path / "a", run) == contents(tmp_path / "b", run)
 
 
+def test_a_loss_with_a_mistake_fails_alone_in_whatever_way(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(self: object, composition: object) -> None:
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr("pesloss.losses.energy.sqrt_n.Loss.scale", mistaken)
+    said: list[str] = []
+    line = failure(lambda: make("a", *RUNS, say=said.append))
+    assert line == f"{RUNS[1].folder}: TypeError: no such thing"
+    assert any("Traceback" in text for text in said)
+    make("b", RUNS[0], RUNS[2])
+    for run in (RUNS[0], RUNS[2]):
+        assert contents(tmp_path / "a", run) == contents(tmp_path / "b", run)
+    with pytest.raises(TypeError):  # the fault of all is raised as it came
+        make("c", RUNS[1])
+
+
 def again(folder: Path, group: Group) -> dict[str, str]:
     """What has to be made again, as seen from the folder."""
     manifests = [f"runs/{run.folder}/{name}" for run in group.runs for name in (RECORD, EVALUATION)]

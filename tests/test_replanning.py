@@ -220,3 +220,22 @@ def test_further_seeds_are_groups_of_their_own(plan: Plan) -> None:
         for model in ("schnet", "painn")
     }
     assert planned["decide_claims"] == {"trained"}
+
+
+def test_jobs_that_read_runs_wait_for_the_receipts_of_all_of_them(plan: Plan) -> None:
+    jobs = plan.every()
+    made = {str(job.output.receipt): job.params.runs for job in jobs if job.rule.name == "train"}
+    waiting = {
+        "decide_claims", "advise", "tabulate_runs", "tabulate_records", "tabulate_weights",
+        "tabulate_correlation",
+    }  # fmt: skip
+    read = {}
+    for job in jobs:
+        given = job.params.get("folders", job.params.get("runs"))
+        if job.rule.name != "train" and isinstance(given, list):
+            spoken_of = {run for path in job.input if path in made for run in made[path]}
+            read[job.rule.name] = {folder.partition("/runs/")[2] for folder in given}
+            assert read[job.rule.name] <= spoken_of, job.rule.name
+    assert {name for name, runs in read.items() if runs} <= waiting
+    assert {"decide_claims", "advise", "tabulate_runs", "tabulate_records"} <= read.keys()
+    assert len(read["tabulate_runs"]) == 9

@@ -9,11 +9,10 @@ from pesloss.spec.settings import ModelSpec, TrainingSpec
 from pesloss.training.inputs import Inputs
 
 with job(snakemake) as running:
-    given, params = snakemake.input, snakemake.params
+    given, params, settings = snakemake.input, snakemake.params, snakemake.params.settings
     runs = [Run.from_folder(folder) for folder in params.runs]
     inputs = Inputs(given.graphs, given.splits, given.statistics)
-    model = ModelSpec(**params.settings["model"])
-    training = TrainingSpec(**params.settings["training"])
+    specs = ModelSpec(**settings["model"]), TrainingSpec(**settings["training"])
     how = {"watch": running.watch, "say": running.say, "device": params.device}
     folder, receipt = Path(params.folder), Path(snakemake.output.receipt)
-    make_group(runs, folder, inputs, given.labels, model, training, receipt, **how)
+    make_group(runs, folder, inputs, given.labels, *specs, receipt, **how)
