@@ -11,6 +11,7 @@ from projects import copy_project
 
 from pesloss.data.kinds.files import Recipe
 from pesloss.data.spec import DatasetSpec
+from pesloss.spec.names import Titled
 from pesloss.spec.settings import ModelSpec, TrainingSpec
 
 DATASETS = ("si_sw", "si_sw_small", "labels_tau", "mine")
@@ -38,6 +39,8 @@ ABLATIONS = {
 }
 SHOWN = {"tabulate_datasets", "write_report"}
 """Jobs that show a description."""
+SHOWING_TITLES = {"draw_figure", "write_verdicts", "write_guide", "write_report",
+                  "tabulate_cost"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,14 @@ def test_a_text_of_a_dataset_makes_only_what_shows_it_again(plan: Plan) -> None:
         assert set(planned) == {"write_report"}, key
 
 
+@pytest.mark.parametrize("file", ["config/datasets/si_sw.yaml", "config/models/schnet.yaml"])
+def test_a_title_makes_only_what_shows_it_again(plan: Plan, file: str) -> None:
+    for key, value in (("title", "other"), ("place", 1)):
+        planned, _ = plan.after(file, key, value=value)
+        assert "write_report" in planned
+        assert set(planned) <= SHOWING_TITLES
+
+
 FIRST_OF = {
     "si_sw": "generate_part",
     "si_sw_small": "take_subset",
@@ -126,7 +137,7 @@ def test_a_setting_of_a_dataset_makes_its_data_and_what_follows_again(
 
 
 def test_every_field_of_a_dataset_is_edited_here() -> None:
-    edited = {key for _, key in OTHERS} | {"description"}
+    edited = {key for _, key in OTHERS} | {"description", *Titled.model_fields}
     assert set(DatasetSpec.model_fields) - edited == {"kind"}  # another kind has another recipe
 
 
@@ -145,7 +156,7 @@ MODEL = {"representation": "painn", "n_features": 31, "n_interactions": 1, "n_ra
 
 @pytest.mark.parametrize("key", [*MODEL, "cutoff"])
 def test_a_setting_of_a_model_trains_its_runs_again(plan: Plan, key: str) -> None:
-    assert set(ModelSpec.model_fields) == {*MODEL, "cutoff"}
+    assert set(ModelSpec.model_fields) == {*MODEL, "cutoff", *Titled.model_fields}
     planned, first = plan.after("config/models/schnet.yaml", key, value=MODEL.get(key, 3.5))
     new = {"build_graphs"} if key == "cutoff" else {"train", "linear_features"}
     assert {*first, "linear_features"} == {*new, "linear_features"}
