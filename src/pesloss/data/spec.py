@@ -35,7 +35,9 @@ class DatasetSpec(Titled):
         {}, description="parameters of the kind; `like`: another dataset's, but for those given"
     )
     truth: Truth | None = Field(
-        None, exclude=True, description="what its energies have to be by theory, where that is known"
+        None,
+        exclude=True,
+        description="what its energies have to be by theory, where that is known",
     )
 
     @model_validator(mode="after")

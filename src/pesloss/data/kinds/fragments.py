@@ -25,7 +25,7 @@ from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 from scipy.spatial.transform import Rotation
-from tblite.interface import Calculator as XTB
+from tblite import interface
 
 from pesloss.data import molecules
 from pesloss.data.families import (
@@ -156,7 +156,7 @@ class Sum(Calculator):  # type: ignore[misc]
 
 
 def _xtb(molecule: Atoms) -> tuple[float, Array]:
-    engine = XTB("GFN2-xTB", molecule.numbers, molecule.positions / Bohr)
+    engine = interface.Calculator("GFN2-xTB", molecule.numbers, molecule.positions / Bohr)
     engine.set("verbosity", 0)
     result: Any = engine.singlepoint()
     return result.get("energy") * Hartree, -result.get("gradient") * Hartree / Bohr

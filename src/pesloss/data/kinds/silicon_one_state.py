@@ -10,10 +10,10 @@ has ``c_V = 3/2 k_B``, hence
 Potential and labels as in ``si_sw``. LAMMPS moves the atoms by Langevin dynamics with the scheme of
 N. Grønbech-Jensen and O. Farago, Mol. Phys. 111, 983 (2013), which samples the positions of a
 harmonic system without an error of the time step. Deviations from equilibrium fade as ``exp(−t/d)``
-with the damping time d, in a crystal in all modes with ``ω d > ½``: in cells of 1,000 atoms and at
-d = 100 fs the slowest has ``ω d`` of about 1. A crystal starts on its sites with the velocities of twice the
-temperature, half of which becomes potential energy; a liquid is an fcc crystal of the same density
-that is melted first.
+with the damping time d, in a crystal in all modes with ``ω d > ½``: at d = 100 fs, the slowest of a
+cell of 1,000 atoms has ``ω d`` of about 1. A crystal starts on its sites with the velocities of
+twice the temperature, half of which becomes potential energy; a liquid is an fcc crystal of the
+same density that is melted first.
 """
 
 import tempfile
