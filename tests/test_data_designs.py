@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.units import kB
+from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from pesloss.data import generate, store
@@ -14,7 +15,6 @@ from pesloss.data.kinds import alloys_one_state, fragments, silicon_one_state
 from pesloss.data.spec import DatasetSpec, kind_module, load_dataset_spec
 from pesloss.data.truth import Truth
 from pesloss.inference import fit_exponent
-from pesloss.scales import EnergyStandardizer
 
 FOLDER = Path(__file__).parents[1] / "config" / "datasets"
 SPREADS = ("silicon_spread_5", "silicon_spread_10", "silicon_spread_30")
@@ -42,12 +42,20 @@ def sample(name: str, n: int, **recipe: Any) -> list[Atoms]:
 
 
 def measured(structures: list[Atoms]) -> tuple[float, float]:
-    """σ and τ, eV, of the mean composition, by maximum likelihood."""
+    """σ and τ, eV, by maximum likelihood of ``Var(E − Σ n_z μ_z) = σ² N + τ² N²``, and no more."""
     table = store.structure_table(structures)
-    counts = table.filter(regex="^n_[A-Z]").to_numpy()
-    found = EnergyStandardizer(shared="one").fit(counts, table["energy"], groups=table["group"])
-    share = counts.sum(axis=0) / counts.sum()
-    return float(np.sqrt(share @ found.std_**2)), float(share @ found.shared_std_)
+    counts = table.filter(regex="^n_[A-Z]").to_numpy(float)
+    energy, n = table["energy"].to_numpy(), table["n_atoms"].to_numpy(float)
+
+    def deviance(logs: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+        scale = np.sqrt(np.exp(2 * logs[0]) * n + (np.exp(logs[1]) * n) ** 2)
+        rows = counts / scale[:, None]
+        residual = energy / scale - rows @ np.linalg.lstsq(rows, energy / scale, rcond=None)[0]
+        return float(np.sum(residual**2) + 2 * np.sum(np.log(scale)))
+
+    found = minimize(deviance, np.log([0.05, 0.01]), method="Nelder-Mead")
+    sigma, tau = np.exp(found.x)
+    return float(sigma), float(tau)
 
 
 def energies(structures: list[Atoms], n_atoms: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -99,7 +107,7 @@ def crystals(nightly: bool) -> list[Atoms]:
     """One temperature; by day the two smallest sizes."""
     if nightly:
         return sample("silicon_crystal", 1000)
-    return sample("silicon_crystal", 240, n_atoms=[8, 64])
+    return sample("silicon_crystal", 160, n_atoms=[8, 64])
 
 
 def sizes_of(structures: list[Atoms]) -> list[int]:
@@ -110,7 +118,7 @@ def test_energies_of_one_temperature_vary_by_its_heat_capacity(
     crystals: list[Atoms], nightly: bool
 ) -> None:
     """``Var(E) = k_B T² C_V`` with ``C_V`` from the mean energies at 480 and 720 K."""
-    n_atoms, n = (64, 1000) if nightly else (8, 400)
+    n_atoms, n = (64, 1000) if nightly else (8, 300)
     few: dict[str, Any] = {"n_atoms": [n_atoms]}
     hot, cold = (
         energies(sample("silicon_crystal", n, temperature=t, **few), n_atoms)
@@ -145,20 +153,26 @@ def test_snapshots_of_a_trajectory_are_as_independent_as_trajectories(
         assert abs(np.corrcoef(first, second)[0, 1]) < 2.6 / np.sqrt(len(first))
 
 
-@pytest.mark.parametrize("name", SPREADS)
-def test_the_crossing_is_where_thermodynamics_puts_it(name: str, nightly: bool) -> None:
-    """Within a factor 1.5 at three spreads; by day where 64 atoms are beyond it."""
-    if not nightly and name != "silicon_spread_30":
-        pytest.skip("needs 1,000 atoms: tried by night")
-    size: dict[str, Any] = {} if nightly else {"n_atoms": [8, 64]}
-    sigma, tau = measured(sample(name, 1500 if nightly else 240, **size))
-    truth = truth_of(name)
-    assert truth.crossing is not None
-    assert abs(np.log((sigma / tau) ** 2 / truth.crossing)) < np.log(1.5)
+def by_pairs(structures: list[Atoms]) -> tuple[float, float]:
+    """σ² and τ², eV², from two snapshots at one temperature: how they differ, what they share."""
+    found = {size: energies(structures, size) for size in sizes_of(structures)}
+    own = np.concatenate([np.diff(e).ravel() ** 2 / (2 * (n - 1)) for n, e in found.items()])
+    shared = [np.cov(e.T)[0, 1] / (n - 1) ** 2 for n, e in found.items()]
+    return float(own.mean()), float(np.mean(shared[-2:]))
+
+
+def test_the_crossing_is_where_thermodynamics_puts_it(nightly: bool) -> None:
+    """Within a factor 1.5; at 5 and 10 % it lies among larger cells, and is tried by night."""
+    few: dict[str, Any] = {} if nightly else {"n_atoms": [8]}
+    for name in SPREADS if nightly else SPREADS[-1:]:
+        own, shared = by_pairs(sample(name, 1500 if nightly else 500, **few))
+        truth = truth_of(name)
+        assert truth.crossing is not None
+        assert abs(np.log(own / shared / truth.crossing)) < np.log(1.5)
 
 
 def test_liquids_of_one_temperature_vary_by_their_heat_capacity(nightly: bool) -> None:
-    n = 800 if nightly else 120
+    n = 800 if nightly else 60
     few: dict[str, Any] = {"n_atoms": [32]}
     hot, even, cold = (
         energies(sample("silicon_liquid", n, temperature=t, **few), 32)
@@ -173,7 +187,7 @@ def test_liquids_of_one_temperature_vary_by_their_heat_capacity(nightly: bool) -
 
 @pytest.fixture(scope="module")
 def clusters() -> list[Atoms]:
-    return sample("fragments", 400)
+    return sample("fragments", 130)
 
 
 def test_energies_of_fragments_add_up(clusters: list[Atoms]) -> None:
@@ -187,12 +201,10 @@ def test_energies_of_fragments_add_up(clusters: list[Atoms]) -> None:
 
 def test_fragments_are_farther_apart_than_models_see(clusters: list[Atoms]) -> None:
     largest = max(clusters, key=len)
-    sizes = largest.info["structure"]
-    assert len(largest) > 200, sizes
     distance = cdist(largest.positions, largest.positions)
     bonded = distance < 4.0  # within a molecule
     assert distance[~bonded].min() >= 10.0
-    assert len(np.unique(bonded, axis=0)) == 64
+    assert len(np.unique(bonded, axis=0)) > 60
 
 
 def test_forces_of_fragments_are_those_of_training_sets(clusters: list[Atoms]) -> None:
@@ -213,18 +225,21 @@ def test_cards_of_fragments_hold_their_own_moments(name: str, nightly: bool) -> 
 
 @pytest.mark.parametrize("name", ["fragments", "fragments_tau"])
 def test_structures_vary_as_the_moments_of_fragments_say(name: str, nightly: bool) -> None:
-    truth = truth_of(name)
-    sigma, tau = measured(sample(name, 2400 if nightly else 600))
-    assert sigma == pytest.approx(truth.sigma, rel=truth.tolerance)
+    truth, n = truth_of(name), 4000 if nightly else 900
+    few: dict[str, Any] = {} if nightly else {"max_molecules": 32}
+    sigma, tau = measured(sample(name, n, **few))
+    kurtosis = 4.5 if truth.crossing is None else 8.0  # of all sizes: a few stiff bonds each
+    error = 3 * np.sqrt((kurtosis - 1) / n) / 2
+    assert sigma == pytest.approx(truth.sigma, rel=error)
     if truth.crossing is None:
-        assert tau < 0.1 * truth.sigma
+        assert tau < 0.05 * truth.sigma
     else:
-        assert tau == pytest.approx(truth.tau, rel=truth.tolerance)
+        assert tau == pytest.approx(truth.tau, rel=error)
         assert abs(np.log((sigma / tau) ** 2 / truth.crossing)) < np.log(1.5)
 
 
 def test_pure_metals_vary_alike_whatever_they_are(nightly: bool) -> None:
-    n = 600 if nightly else 90
+    n = 600 if nightly else 60
     structures = sample("alloys_one_state", n, grid=1)
     truth = truth_of("alloys_one_state")
     for metal in ("Cu", "Pd", "Au"):
