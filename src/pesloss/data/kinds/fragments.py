@@ -132,13 +132,13 @@ def _sites(n: int, spacing: float) -> Array:
     return np.asarray(spacing * grid, dtype=np.float64)
 
 
-class Sum(Calculator):  # type: ignore[misc]
+class Sum(Calculator):
     """GFN2-xTB energy (eV) and forces (eV/Å) of molecules that do not feel each other."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ends = np.cumsum(sizes)
 
     def calculate(
@@ -148,9 +148,10 @@ class Sum(Calculator):  # type: ignore[misc]
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         """Compute each molecule by itself."""
-        super().calculate(atoms, properties, system_changes)
+        assert atoms is not None
+        self.atoms = atoms.copy()
         starts = [0, *self.ends[:-1]]
-        found = [_xtb(self.atoms[i:j]) for i, j in zip(starts, self.ends, strict=True)]
+        found = [_xtb(atoms[i:j]) for i, j in zip(starts, self.ends, strict=True)]
         energies, forces = zip(*found, strict=True)
         self.results = {"energy": float(np.sum(energies)), "forces": np.concatenate(forces)}
 

@@ -28,10 +28,13 @@ from ase.build import bulk
 from ase.units import kB
 from matscipy.calculators.manybody import Manybody
 from matscipy.calculators.manybody.explicit_forms import StillingerWeber
+from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
+    Stillinger_Weber_PRB_31_5262_Si as PARAMETERS,
+)
 from pydantic import AfterValidator, Field, model_validator
 
 from pesloss.data.families import Built, Family, computed, dealt_out
-from pesloss.data.kinds.si_sw import DIAMOND, PARAMETERS
+from pesloss.data.kinds.si_sw import DIAMOND
 from pesloss.data.melts import Engine, potential_file, set_up, start
 from pesloss.spec.yaml_models import Count, PositiveFloat, Strict
 
