@@ -21,7 +21,12 @@ GEOMETRIC = {
     "si_sw": {"melt_steps": 200, "quench_steps": 100, "steps_between": 20},
     "emt_alloys": {"max_atoms": 32, "melting_steps": 20, "steps_between": 5},
     "xtb_clusters": {"max_atoms": 20, "rattle": (0.02, 0.16)},
+    "fragments": {"max_molecules": 6},
+    "silicon_one_state": {"n_atoms": (8, 64), "equilibration_steps": 20, "steps_between": 20},
+    "alloys_one_state": {"equilibration_steps": 5, "steps_between": 5},
 }
+WITHOUT_LOCAL_ENERGIES = ("fragments", "xtb_clusters")
+N_SIZES = {"silicon_one_state": 2, "alloys_one_state": 1}  # all others: more than four
 
 
 def small(kind: str, n: int = 24) -> DatasetSpec:
@@ -71,7 +76,8 @@ def test_parts_survive_the_disk(spec: DatasetSpec, structures: list[Atoms], tmp_
 
 
 def test_local_energies_add_up(spec: DatasetSpec, structures: list[Atoms]) -> None:
-    assert all(("local_energy" in a.arrays) == (spec.kind != "xtb_clusters") for a in structures)
+    has_them = spec.kind not in WITHOUT_LOCAL_ENERGIES
+    assert all(("local_energy" in a.arrays) == has_them for a in structures)
     for atoms in structures:
         if "local_energy" in atoms.arrays:
             energy = atoms.get_potential_energy()
@@ -81,10 +87,12 @@ def test_local_energies_add_up(spec: DatasetSpec, structures: list[Atoms]) -> No
 def calculator(kind: str) -> Calculator:
     module = kind_module(kind)
     made: Calculator
-    if kind == "si_sw":
+    if kind.startswith("si"):
         made = module.Manybody(**module.StillingerWeber(module.PARAMETERS))
+    elif "alloys" in kind:
+        made = module.EMT()
     else:
-        made = module.EMT() if kind == "emt_alloys" else module.TBLite(verbosity=0)
+        made = kind_module("xtb_clusters").TBLite(verbosity=0)
     return made
 
 
@@ -100,11 +108,15 @@ def test_forces_are_minus_the_gradient(spec: DatasetSpec, structures: list[Atoms
     assert slope == pytest.approx(atoms.get_forces()[0, 1], abs=2e-4)
 
 
-def test_unrelated_families_differ_and_sizes_vary(structures: list[Atoms]) -> None:
+def test_unrelated_families_differ_and_sizes_vary(
+    spec: DatasetSpec, structures: list[Atoms]
+) -> None:
     table = store.structure_table(structures)
     assert table["structure"].is_unique
     assert table["energy"].is_unique
-    assert table["n_atoms"].nunique() > 4
+    n_sizes = table["n_atoms"].nunique()
+    assert n_sizes == N_SIZES.get(spec.kind, n_sizes)
+    assert n_sizes > 4 or spec.kind in N_SIZES
     assert (table.filter(regex="^n_[A-Z]").sum(axis=1) == table["n_atoms"]).all()
 
 
@@ -227,7 +239,7 @@ def test_shipped_datasets_are_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind: label", "kind is 'label'; allowed: emt_alloys, files, labels, si_sw, "),
+        ("kind: label", "kind is 'label'; allowed: alloys_one_state, emt_alloys, files, "),
         ("kind: labels\nsize: 3", "unknown key 'size'; allowed: description"),
         (
             "kind: labels\nrecipe: {kapa: 1}",
@@ -241,6 +253,23 @@ def test_shipped_datasets_are_valid(path: Path) -> None:
         ("kind: emt_alloys\nrecipe: {species: [Fe]}", "species"),
         ("kind: xtb_clusters\nrecipe: {shares: {molecles: 1}}", "shares"),
         ("kind: si_sw\nrecipe: {n_atoms_melt: [65]}", "n_atoms_melt"),
+        ("kind: fragments\nrecipe: {molecules: [H3O]}", "molecules.0 is 'H3O'; no molecule of"),
+        ("kind: fragments\nrecipe: {rattle: [0.0, 0.1]}", "rattle is 0; allowed: above 0"),
+        (
+            "kind: silicon_one_state\nrecipe: {n_atoms: [8, 32]}",
+            "n_atoms is 32; allowed: of a crystal 8, 64, 216, 512, 1000, …",
+        ),
+        ("kind: silicon_one_state\nrecipe: {spread: 0.6}", "spread is 0.6"),
+        ("kind: alloys_one_state\nrecipe: {grid: 3}", "grid is 3; allowed: a divisor of 32"),
+        ("kind: labels\ntruth: {sigma: 1.0}", "key 'truth.formula' is missing"),
+        (
+            "kind: labels\ntruth: {formula: x, sigma: 1.0, tau: 0.1}",
+            "truth: crossing is None; allowed: with a tau above 0 alone",
+        ),
+        (
+            "kind: labels\ntruth: {formula: x, sigma: 1.0, tau: 0.1, crossing: 90.0}",
+            "truth: crossing is 90; allowed: σ²/τ² of sigma and tau, 100",
+        ),
     ],
 )
 def test_mistakes_are_named_in_one_line(text: str, message: str, tmp_path: Path) -> None:

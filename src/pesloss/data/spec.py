@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from pesloss.data import kinds
+from pesloss.data.truth import Truth
 from pesloss.job.errors import wrong_value
 from pesloss.spec.names import Titled
 from pesloss.spec.yaml_files import named_files
@@ -34,6 +35,11 @@ class DatasetSpec(Titled):
     )
     recipe: dict[str, Any] = Field(
         {}, description="parameters of the kind; `like`: another dataset's, but for those given"
+    )
+    truth: Truth | None = Field(
+        None,
+        exclude=True,
+        description="what its energies have to be by theory, where that is known",
     )
 
     @model_validator(mode="after")
