@@ -93,12 +93,15 @@ class Planted:
                     self.add(run, log_error, (constants or {}).get(dataset, (1.0, 1.0)))
         return self
 
-    def study(self) -> Study:
+    def study(self, pooled: bool = False) -> Study:
         found = [
             comparison
             for name in sorted({result.run.dataset for result in self.results})
             for comparison in comparisons(
-                [r for r in self.results if r.run.dataset == name], self.labels(name), self.scales
+                [r for r in self.results if r.run.dataset == name],
+                self.labels(name),
+                self.scales,
+                pooled=pooled,
             )
         ]
         return Study({}, tuple(found))

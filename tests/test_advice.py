@@ -30,6 +30,7 @@ def add(
     seeds: range = range(4),
     on_test: Mapping[str, float] | None = None,
     key: int = 0,
+    force_weight: float = 1.0,
 ) -> None:
     """Runs whose log errors are shared by structures, plus an effect of the loss, plus noise."""
     for place, loss in enumerate(effects):
@@ -41,12 +42,14 @@ def add(
                 noise = 0.02 * rng.normal() + 0.3 * rng.normal(size=len(table))
                 return np.asarray(effects[run.energy_loss] + other + noise)
 
-            planted.add(Run(dataset, "schnet", loss, force_weight=1.0, seed=seed), log_error)
+            planted.add(
+                Run(dataset, "schnet", loss, force_weight=force_weight, seed=seed), log_error
+            )
 
 
 def compared(planted: Planted) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    found = compared_table(planted.study().comparisons, rng, N_RESAMPLES)
+    found = compared_table(planted.study(pooled=True).comparisons, rng, N_RESAMPLES)
     return found.set_index(["dataset", "energy_loss"])
 
 
@@ -73,6 +76,37 @@ def test_who_leads_is_chosen_on_validation_and_told_by_test(planted: Planted) ->
     assert found.answer["a", "raw"] == "leader"
     assert found.answer["a", "per_atom"] == "better"
     assert found.log_ratio["a", "per_atom"] == pytest.approx(-0.4, abs=0.1)
+
+
+def test_losses_of_several_ablations_may_have_other_weights_and_seeds(planted: Planted) -> None:
+    """As one suite has them: not every loss is trained at every weight, or with every seed."""
+    add(planted, {"raw": 0.3, "per_atom": 0.0}, force_weight=1.0)
+    add(planted, {"raw": 0.0, "per_atom": 0.5, "sqrt_n": 0.6}, force_weight=10.0, seeds=range(6))
+    add(planted, {"calibrated": 0.0}, force_weight=100.0)
+    found = compared(planted)
+    n_weights = {"raw": 2, "per_atom": 2, "sqrt_n": 1, "calibrated": 1}
+    assert found.n_weights["a"].to_dict() == n_weights
+    assert set(found.n_seeds) == {4}
+    assert found.force_weight["a", "raw"] == 10.0
+    assert found.force_weight["a", "per_atom"] == 1.0
+
+
+def test_two_losses_are_compared_at_weights_that_both_have(planted: Planted) -> None:
+    add(planted, {"raw": 0.5, "per_atom": 0.5}, force_weight=1.0)
+    add(planted, {"raw": 0.0}, force_weight=10.0)
+    found = compared(planted)
+    assert found.answer["a", "raw"] == "leader"
+    assert found.force_weight["a", "raw"] == 10.0
+    assert found.answer["a", "per_atom"] == "not told apart"  # worse by 0.5, but at other weights
+    assert found.log_ratio["a", "per_atom"] == pytest.approx(0.0, abs=0.1)
+
+
+def test_losses_without_a_weight_in_common_are_not_compared(planted: Planted) -> None:
+    add(planted, {"raw": 0.0}, force_weight=1.0)
+    add(planted, {"per_atom": 1.0}, force_weight=10.0)
+    found = compared(planted)
+    assert np.isnan(found.log_ratio["a", "per_atom"])
+    assert found.answer["a", "per_atom"] == "not told apart"
 
 
 def test_one_seed_advises_nothing(planted: Planted) -> None:

@@ -12,7 +12,7 @@ from pesloss.job.script import job
 with job(snakemake):
     labels = [Path(path) for path in snakemake.input.labels]
     records = [Path(folder) / "record.json" for folder in snakemake.params.runs]
-    found = read_study(labels, records).comparisons
+    found = read_study(labels, records, pooled=True).comparisons
     rng = np.random.default_rng(0)
     compared = compared_table(found, rng, snakemake.params.n_resamples)
     write_table(snakemake.output.compared, compared)

@@ -66,9 +66,11 @@ def compared_table(
     -------
     DataFrame
         ``COMPARED``, one row a loss. ``log_ratio`` is the difference of the scores
-        (`pesloss.evaluation.score`) of the loss and the leader, each at its own best force weight,
-        on test structures, with its interval; ``p_corrected`` after Holm over all rows; ``answer``
-        one of leader, worse, better, not told apart and, where there are no two seeds, one seed.
+        (`pesloss.evaluation.score`) of the loss and the leader, each at the best of the force
+        weights that both were trained with, on test structures, with its interval; ``p_corrected``
+        after Holm over all rows; ``answer`` one of leader, worse, better, not told apart and, where
+        there are no two seeds, one seed. ``force_weight`` is the best of all that the loss was
+        trained with.
         ``same_as`` names the losses that are the same on these data and are not compared again.
     """
     sampling = Sampling(rng, n_resamples, LEVEL)
@@ -96,27 +98,30 @@ def _compared(data: Comparison, sampling: Sampling) -> Iterator[dict[str, Any]]:
     leader = min(names, key=lambda name: (validation[name], name))
     for name in sorted(names, key=lambda name: (name != leader, name)):
         others = [twin for twin in data.losses if same[twin] == name and twin != name]
+        weights = data.weights_of(name)
         yield {
             "dataset": data.dataset,
             "model": data.model,
             "energy_loss": name,
             "same_as": " ".join(others),
             "force_weight": best[name],
-            "n_weights": len(data.force_weights),
-            "at_edge": len(data.force_weights) > 1
-            and best[name] in (data.force_weights[0], data.force_weights[-1]),
+            "n_weights": len(weights),
+            "at_edge": len(weights) > 1 and best[name] in (weights[0], weights[-1]),
             "leads": name == leader,
             "n_seeds": len(data.of(name, best[name])),
             "n_structures": len(data.tested()),
-            **({} if name == leader else _difference(data, name, leader, best, sampling)),
+            **({} if name == leader else _difference(data, name, leader, sampling)),
         }
 
 
-def _difference(
-    data: Comparison, name: str, leader: str, best: dict[str, float], sampling: Sampling
-) -> dict[str, float]:
-    statistic = log_ratio(data, "score", [((name, best[name]), (leader, best[leader]))])
-    n_seeds = len(data.of(name, best[name]))
+def _difference(data: Comparison, name: str, leader: str, sampling: Sampling) -> dict[str, float]:
+    """Compare two losses, each at the best of the force weights that both were trained with."""
+    both = sorted({*data.weights_of(name)} & {*data.weights_of(leader)})
+    if not both:
+        return {}
+    cells = [(loss, data.best_weight(loss, both)) for loss in (name, leader)]
+    statistic = log_ratio(data, "score", [(cells[0], cells[1])])
+    n_seeds = len(data.of(*cells[0]))
     found = sampling.interval(statistic, families(data.tested()), n_seeds)
     if isinstance(found, NotMeasurable):
         return {}
@@ -197,13 +202,23 @@ def carried_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
         weight. ``log_ratio`` is the mean difference of excesses to the loss that leads by
         validation, with an interval over datasets. Empty for fewer than three swept datasets.
     """
-    swept = [data for data in map(_usual, comparisons) if data.results and _has_sweep(data)]
+    usual = [_swept(_usual(data)) for data in comparisons]
+    swept = [data for data in usual if data.results and _has_sweep(data)]
     models = Counter(data.model for data in swept)
     swept = [data for data in swept if models[data.model] >= FEWEST_DATASETS]
     rows: list[dict[str, Any]] = []
     for example, by_loss in transfers(swept, same_seeds=False):
-        rows += _carried(example.model, by_loss)
+        rows += _carried(example.model, by_loss) if len(by_loss) > 1 else ()
     return _answered(pd.DataFrame(rows, columns=CARRIED))
+
+
+def _swept(data: Comparison) -> Comparison:
+    """Return the losses with a sweep, at the force weights that all of them were trained with."""
+    sweeps = {loss: data.weights_of(loss) for loss in data.losses}
+    sweeps = {loss: found for loss, found in sweeps.items() if len(found) >= FEWEST_WEIGHTS}
+    common = set.intersection(*map(set, sweeps.values())) if sweeps else set()
+    kept = (r for r in data.results if r.run.energy_loss in sweeps)
+    return replace(data, results=tuple(r for r in kept if r.run.force_weight in common))
 
 
 def _has_sweep(data: Comparison) -> bool:

@@ -38,11 +38,15 @@ def decide_from_files(
 
 
 def read_study(
-    label_files: Sequence[Path], run_files: Sequence[Path], tuned: tuple[str, ...] = ()
+    label_files: Sequence[Path],
+    run_files: Sequence[Path],
+    tuned: tuple[str, ...] = (),
+    pooled: bool = False,
 ) -> Study:
     """Read labels and runs, as ``decide_from_files`` is given them.
 
-    ``tuned`` names the settings that each loss chooses, see ``comparisons``.
+    ``tuned`` names the settings that each loss chooses; ``pooled`` are runs of several ablations,
+    see ``comparisons``.
     """
     folders = sorted({path.parent for path in label_files})
     labels = {folder.name: LabelData.read(folder) for folder in folders}
@@ -55,6 +59,7 @@ def read_study(
             labels[dataset].labels,
             labels[dataset].statistics,
             tuned,
+            pooled,
         )
     ]
     return Study(labels, tuple(compared))

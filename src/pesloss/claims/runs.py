@@ -106,12 +106,19 @@ class Comparison:
             raise NotMeasurable(f"{self.dataset}: no run of loss {loss} at weight {force_weight:g}")
         return sorted(found, key=lambda result: result.run.seed)
 
-    def best_weight(self, loss: str) -> float:
-        """Return the force weight at which the loss does best on validation structures."""
+    def weights_of(self, loss: str) -> list[float]:
+        """Return the force weights that a loss was trained with, in increasing order."""
+        return sorted({r.run.force_weight for r in self.results if r.run.energy_loss == loss})
+
+    def best_weight(self, loss: str, among: Iterable[float] | None = None) -> float:
+        """Return the force weight at which the loss does best on validation structures.
+
+        Of all that it was trained with, or of those of ``among``.
+        """
         return best_weight(
             {
                 weight: [score(result.split("validation")) for result in self.of(loss, weight)]
-                for weight in self.force_weights
+                for weight in (self.weights_of(loss) if among is None else among)
             }
         )
 
@@ -145,11 +152,13 @@ def comparisons(
     labels: pd.DataFrame,
     statistics: DatasetStatistics,
     tuned: tuple[str, ...] = (),
+    pooled: bool = False,
 ) -> Iterator[Comparison]:
     """Group runs on one dataset into those that may be compared.
 
     Of the settings in ``tuned`` each loss has the values with the lowest validation score, at
-    whatever force weight they have it.
+    whatever force weight they have it. Of runs ``pooled`` from several ablations, which may have
+    other seeds, those with a seed that every loss and force weight has are taken.
     """
 
     def key(result: RunResult) -> tuple[str, ...]:
@@ -168,9 +177,19 @@ def comparisons(
     ):
         together = tuple(group)
         chosen = _best_settings(together) if tuned else together
+        chosen = _of_common_seeds(chosen) if pooled else chosen
         yield Comparison(
             dataset, model, variant, force_loss, metric, chosen, labels, statistics, tuned
         )
+
+
+def _of_common_seeds(results: tuple[RunResult, ...]) -> tuple[RunResult, ...]:
+    """Return the runs whose seeds every loss has at every force weight it was trained with."""
+    seeds: dict[tuple[str, float], set[int]] = {}
+    for run in (result.run for result in results):
+        seeds.setdefault((run.energy_loss, run.force_weight), set()).add(run.seed)
+    common = set.intersection(*seeds.values())
+    return tuple(result for result in results if result.run.seed in common)
 
 
 def _best_settings(results: tuple[RunResult, ...]) -> tuple[RunResult, ...]:
