@@ -65,7 +65,7 @@ def test_where_nothing_is_told_apart_one_sentence_says_so() -> None:
     text = guide(CLAIMS, compared(LEADS, TIE), carried(("raw", "leader", np.nan)))
     assert "No loss is told apart from the leader anywhere." in text
     assert "nothing is advised but a sweep" in text
-    assert "1 comparisons of a loss with the leader" in text
+    assert "Of 1 comparisons of another loss with the leader" in text
     assert "- raw" not in text
 
 

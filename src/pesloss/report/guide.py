@@ -77,10 +77,11 @@ def _in_short(compared: pd.DataFrame, carried: pd.DataFrame) -> Section:
         return Section("In short", tuple(text))
     clear = tested[tested.answer != OPEN]
     text = [
-        f"{len(tested)} comparisons of a loss with the leader, each loss at its own best force "
-        f"weight, on {_sets(pairs)}, {CORRECTED}: the leader is better in "
-        f"{int((clear.answer == WORSE).sum())}, worse in {int((clear.answer == BETTER).sum())}, "
-        f"not told apart in {len(tested) - len(clear)}."
+        f"Of {len(tested)} comparisons of another loss with the leader of its data, the leader is "
+        f"better in {int((clear.answer == WORSE).sum())}, worse in "
+        f"{int((clear.answer == BETTER).sum())}, not told apart in {len(tested) - len(clear)}; on "
+        f"{_sets(pairs)}, each loss at the best of the force weights that both were trained with, "
+        f"{CORRECTED}."
     ]
     said = [_of_loss(tested, compared, name) for name in _in_order(tested) if _any(clear, name)]
     text += ["\n".join(said)] if said else ["No loss is told apart from the leader anywhere."]
@@ -176,7 +177,7 @@ def _which_loss(compared: pd.DataFrame, growth: dict[str, str]) -> Section:
     text = [
         "The leader has the lowest validation score of energies and forces, each loss at its own "
         "best force weight. Of the others: geometric mean error on test structures over the "
-        "leader's, with 95 % intervals over families of structures and seeds; answers are "
+        "leader's, at the best of the force weights that both were trained with, with 95 % intervals over families of structures and seeds; answers are "
         f"{CORRECTED}. Losses that are the same on the data are one; one seed tells nothing."
     ]
     if len(edge):
