@@ -177,7 +177,8 @@ def _which_loss(compared: pd.DataFrame, growth: dict[str, str]) -> Section:
     text = [
         "The leader has the lowest validation score of energies and forces, each loss at its own "
         "best force weight. Of the others: geometric mean error on test structures over the "
-        "leader's, at the best of the force weights that both were trained with, with 95 % intervals over families of structures and seeds; answers are "
+        "leader's, at the best of the force weights that both were trained with, with 95 % "
+        "intervals over families of structures and seeds; answers are "
         f"{CORRECTED}. Losses that are the same on the data are one; one seed tells nothing."
     ]
     if len(edge):
