@@ -66,7 +66,7 @@ def test_a_table_of_costs_is_read_as_it_is_written(tmp_path: Path) -> None:
 def test_every_measured_rule_asks_for_more_than_it_took() -> None:
     requests = Requests.read(REFERENCE)
     table = pd.read_csv(REFERENCE)
-    assert len(table) == 30
+    assert {"generate_part", "train", "decide_claims", "write_report"} <= set(table.rule)
     for rule, seconds, mib in table[["rule", "longest_seconds", "peak_memory_mib"]].to_numpy():
         assert 2 * mib + 500 <= requests.memory_mb(rule) <= 2500, rule
         assert seconds / 60 * 10 <= requests.minutes(rule) <= 60, rule
