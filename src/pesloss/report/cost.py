@@ -26,7 +26,19 @@ RECORD_COLUMNS = [
 ]  # fmt: skip
 CLAIM_COST_COLUMNS = ["ablation", "claims", "n_runs", "seconds", "seconds_in_full"]
 RATE_COLUMNS = ["dataset", "model", "seconds_per_structure", "n_runs"]
+AFTER = ("tabulate_cost", "write_report")
+"""Rules whose jobs come after the table of costs, or make it."""
 COST_COLUMNS = ["rule", "n_jobs", "seconds", "longest_seconds", "peak_memory_mib"]
+
+
+def jobs_before(logs: Path) -> list[dict[str, Any]]:
+    """Return what the jobs left beside their logs that come before this table, in order of names.
+
+    Those that come after it have left theirs only where they ran before: in a fresh folder none.
+    """
+    files = sorted(path for path in logs.rglob(f"*{COST_SUFFIX}") if not is_scratch(path))
+    found = [read_json(path, ("rule", "seconds")) for path in files]
+    return [job for job in found if job["rule"] not in AFTER]
 
 
 def cost_table(logs: Path) -> pd.DataFrame:
@@ -37,9 +49,7 @@ def cost_table(logs: Path) -> pd.DataFrame:
     DataFrame
         rule, n_jobs, seconds in all, seconds of the longest job, peak memory in MiB.
     """
-    files = sorted(path for path in logs.rglob(f"*{COST_SUFFIX}") if not is_scratch(path))
-    found = [read_json(path, ("rule", "seconds")) for path in files]
-    jobs = pd.DataFrame(found, columns=["rule", "seconds", "peak_memory_mib"])
+    jobs = pd.DataFrame(jobs_before(logs), columns=["rule", "seconds", "peak_memory_mib"])
     table = jobs.groupby("rule").agg(
         n_jobs=("seconds", "count"),
         seconds=("seconds", "sum"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pesloss.job.files import read_json
-from pesloss.job.script import COST_SUFFIX, NOTES
+from pesloss.job.script import NOTES
+from pesloss.report.cost import jobs_before
 
 COLUMNS = ["rule", "of", "note"]
 
@@ -18,10 +18,9 @@ def notes_table(logs: Path) -> pd.DataFrame:
     DataFrame
         rule, of (the dataset or whatever else the job was about) and note, in the order of names.
     """
-    jobs = [read_json(path, ("rule",)) for path in sorted(logs.rglob(f"*{COST_SUFFIX}"))]
     rows = [
         (found["rule"], " ".join(map(str, found.get("wildcards", {}).values())), note)
-        for found in jobs
+        for found in jobs_before(logs)
         for note in found.get(NOTES, ())
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
