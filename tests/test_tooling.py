@@ -1,6 +1,7 @@
 """Style, types, pins, and the making of the environment."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -202,7 +203,8 @@ def test_an_installation_that_was_cut_short_is_begun_anew(checkout: Checkout) ->
     assert again.returncode == 0
     assert "up to date" in again.stdout
     # Other pins go into the environment as it is: it was whole.
-    (checkout.folder / "requirements.txt").touch()
+    later = (checkout.folder / ".venv" / "installed").stat().st_mtime + 1  # clocks are coarse
+    os.utime(checkout.folder / "requirements.txt", (later, later))
     assert checkout.make().returncode == 0
     assert "-m venv .venv" in checkout.calls()
 
