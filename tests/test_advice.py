@@ -106,7 +106,7 @@ def test_losses_without_a_weight_in_common_are_not_compared(planted: Planted) ->
     add(planted, {"per_atom": 1.0}, force_weight=10.0)
     found = compared(planted)
     assert np.isnan(found.log_ratio["a", "per_atom"])
-    assert found.answer["a", "per_atom"] == "not told apart"
+    assert found.answer["a", "per_atom"] == "not compared"
 
 
 def test_one_seed_advises_nothing(planted: Planted) -> None:

@@ -61,6 +61,13 @@ def row(text: str, name: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
 
 
+def test_what_was_not_compared_is_named_and_not_counted() -> None:
+    unlike = ("emt_alloys", "standardized", "not compared", np.nan)
+    text = guide(CLAIMS, compared(LEADS, TIE, unlike), NOTHING)
+    assert "Of 1 comparisons of another loss with the leader" in text
+    assert "not compared: standardized" in row(text, "metal alloys")
+
+
 def test_where_nothing_is_told_apart_one_sentence_says_so() -> None:
     text = guide(CLAIMS, compared(LEADS, TIE), carried(("raw", "leader", np.nan)))
     assert "No loss is told apart from the leader anywhere." in text

@@ -45,6 +45,7 @@ CARRIED = [
 ]  # fmt: skip
 LEVEL = 0.95
 LEADER, WORSE, BETTER, OPEN, ONE_SEED = "leader", "worse", "better", "not told apart", "one seed"
+NOT_COMPARED = "not compared"
 FEWEST_SEEDS = 2
 FEWEST_DATASETS = 3  # two to choose a weight on, or an interval over two blocks and more
 SAME = 1e-6  # relative difference of s_k that no training in float32 knows of
@@ -68,9 +69,9 @@ def compared_table(
         ``COMPARED``, one row a loss. ``log_ratio`` is the difference of the scores
         (`pesloss.evaluation.score`) of the loss and the leader, each at the best of the force
         weights that both were trained with, on test structures, with its interval; ``p_corrected``
-        after Holm over all rows; ``answer`` one of leader, worse, better, not told apart and, where
-        there are no two seeds, one seed. ``force_weight`` is the best of all that the loss was
-        trained with.
+        after Holm over all rows; ``answer`` one of leader, worse, better, not told apart, where
+        there are no two seeds one seed, and without a force weight in common not compared.
+        ``force_weight`` is the best of all that the loss was trained with.
         ``same_as`` names the losses that are the same on these data and are not compared again.
     """
     sampling = Sampling(rng, n_resamples, LEVEL)
@@ -178,6 +179,7 @@ def _answered(table: pd.DataFrame) -> pd.DataFrame:
     answer = pd.Series(OPEN, table.index, dtype="str")
     answer[clear & (table.log_ratio > 0)] = WORSE
     answer[clear & (table.log_ratio < 0)] = BETTER
+    answer[table.log_ratio.isna()] = NOT_COMPARED
     answer[table.leads.astype(bool)] = LEADER
     if "n_seeds" in table:
         answer[table.n_seeds.astype(float) < FEWEST_SEEDS] = ONE_SEED

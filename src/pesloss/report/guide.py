@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pesloss.claims.advice import BETTER, LEADER, ONE_SEED, OPEN, WORSE
+from pesloss.claims.advice import BETTER, LEADER, NOT_COMPARED, ONE_SEED, OPEN, WORSE
 from pesloss.claims.collect import with_corrected_verdicts, with_texts
 from pesloss.report import wording
 from pesloss.report.verdicts import counts, number, table_row
@@ -70,7 +70,7 @@ def _of_users(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_short(compared: pd.DataFrame, carried: pd.DataFrame) -> Section:
-    tested = compared[~compared.answer.isin([LEADER, ONE_SEED])]
+    tested = compared[~compared.answer.isin([LEADER, ONE_SEED, NOT_COMPARED])]
     pairs = tested.groupby(UNIT).ngroups
     if tested.empty:
         text = ["No two losses were compared at two seeds or more: nothing is advised."]
@@ -205,6 +205,10 @@ def _told_apart(part: pd.DataFrame) -> str:
             ordered = rows.set_index("energy_loss", drop=False).loc[_in_order(rows)]
             named = [f"{_name(row)} {_with_interval(row)}" for _, row in ordered.iterrows()]
             said.append(f"{answer}: {', '.join(named)}")
+    unlike = others[others.answer == NOT_COMPARED]
+    if len(unlike):
+        names = ", ".join(wording.loss(name) for name in _in_order(unlike))
+        said.append(f"{NOT_COMPARED}: {names}")
     return "; ".join(said)
 
 
